@@ -1,0 +1,227 @@
+//===- Artefact.h - What the compiler hands to the runtime -----------------===//
+//
+// A compiled model: machine code for one or more targets and the host plan that
+// says which buffers exist, which kernels run over them in which order, how the
+// checkpoint's tensors are prepared, and what a stream carries from call to call.
+// The compiler fills these structs, `writeArtefact` makes the file,
+// `readArtefact` gives them back; neither side sees how the file is encoded.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace otodus::formats {
+
+enum class DType : uint8_t { F32, BF16, F64, I64, I32, Bool };
+
+/// Bytes of one element.
+int64_t sizeOf(DType dtype);
+
+/// What an extent grows with. Every function runs on `batch` sequences of
+/// `length` new steps; rows = batch * length.
+enum class Symbol : uint8_t { One, Batch, Length, Rows };
+
+/// factor * ceil(symbol / divisor)
+struct Extent {
+  Symbol symbol = Symbol::One;
+  int64_t factor = 1;
+  int64_t divisor = 1;
+};
+
+/// Elements per vector lane block: the innermost width of every activation and
+/// every packed weight is padded to a multiple of this.
+inline constexpr int64_t kLaneBlock = 32;
+
+/// A width as the model sees it, [groups, inner], and as it lies in memory:
+/// `inner` padded to a multiple of kLaneBlock, groups side by side. A plain width
+/// W has groups = 1. Elements of the padding are finite and otherwise arbitrary
+/// in activations, and 0 in prepared weights.
+struct Width {
+  int64_t groups = 1;
+  int64_t inner = 0;
+  int64_t paddedInner() const { return (inner + kLaneBlock - 1) / kLaneBlock * kLaneBlock; }
+  int64_t padded() const { return groups * paddedInner(); }
+  int64_t logical() const { return groups * inner; }
+};
+
+//===----------------------------------------------------------------------===//
+// Weights: prepared once when the model is opened
+//===----------------------------------------------------------------------===//
+
+/// How a checkpoint's tensors become a buffer of the compiled model.
+enum class PrepareKind : uint8_t {
+  /// sources: [W]. f32 [columns.padded()], padding 0.
+  Vector,
+  /// sources: [rows.logical(), columns.logical()]. Row-major, dtype as given,
+  /// stride columns.padded(). Used for the embedding table.
+  Table,
+  /// sources: [rows.logical() = N, columns.logical() = K], a matrix of y = x W^T.
+  /// f32:  [N padded / 32][K padded][32].
+  /// bf16: [N padded / 32][K padded / 2][32][2]: pairs along K are adjacent.
+  Panels,
+  /// sources: alpha [D,N,1], delta [D,N,1], theta [D,1,1], gamma [D,N,2].
+  /// f32 [D padded / 32][N][5][32] with the five coefficients of spec 3.2 in the
+  /// order p, Re q, Im q, Re g, Im g; computed in double. columns.inner = D,
+  /// rows.inner = N. Padding channels are 0.
+  CemaCoefficients,
+  /// sources: frequencies [dz/2], or none: then base (`parameter`) and
+  /// columns.inner = dz give them as spec 3.6 says. f32 [rows.inner = C][2][dz padded]:
+  /// at [pos][0][2j] and [2j+1] cos(pos f_j); at [pos][1][2j] -sin, at [2j+1] +sin.
+  RopeTable,
+};
+
+struct Prepared {
+  std::string name;                 ///< for messages: the first source's name, mostly
+  PrepareKind kind = PrepareKind::Vector;
+  DType dtype = DType::F32;         ///< of the prepared elements
+  std::vector<std::string> sources; ///< checkpoint tensors by name
+  Width rows, columns;
+  double parameter = 0;
+};
+
+//===----------------------------------------------------------------------===//
+// State: what one sequence carries from call to call (spec 5)
+//===----------------------------------------------------------------------===//
+
+/// How a state's elements lie in memory while it is in use. On disk and through the
+/// C API every state is row-major in its logical shape.
+enum class StateLayout : uint8_t {
+  Plain,     ///< row-major, logical shape
+  Lanes,     ///< [D,N,2] as [D padded / 32][N][2][32]
+  Keys,      ///< [C,H,dz] as H panels sets: [H][C padded / 32][dz padded][32]; bf16: [H][C padded/32][dz padded/2][32][2]
+  Values,    ///< [C,H,dv] as [H][dv padded / 32][C padded][32]; bf16: [H][dv padded/32][C padded/2][32][2]
+};
+
+struct State {
+  std::string name;           ///< "layers.0.mega.cema.h"
+  DType dtype = DType::F32;
+  std::vector<int64_t> shape; ///< logical, of one sequence: [D,N,2], [G], [] ...
+  StateLayout layout = StateLayout::Plain;
+  /// True for keys and values: only the first (position mod chunk) entries along
+  /// the first dimension mean anything, and only they are stored on disk.
+  bool openChunk = false;
+  /// Value of every element in a fresh sequence.
+  double initial = 0;
+  /// Checkpoint tensor that holds the fresh value instead, "" if none; with
+  /// `initialExp` its exponential is taken (TimestepNorm's prior_logv).
+  std::string initialFrom;
+  bool initialExp = false;
+  /// Bytes of one sequence in memory, a multiple of 64; sequence b is at b * bytes.
+  int64_t bytes() const;
+};
+
+//===----------------------------------------------------------------------===//
+// Functions: buffers and launches
+//===----------------------------------------------------------------------===//
+
+enum class ArgumentKind : uint8_t {
+  Rows,     ///< [batch, length, groups, inner] outside; inside padded rows, `rowStride` elements apart
+  LastRows, ///< as Rows with length 1 (the last step of the call)
+  Steps,    ///< [batch, length], row-major both sides (tokens i32, masks Bool)
+};
+
+struct Argument {
+  std::string name;
+  ArgumentKind kind = ArgumentKind::Rows;
+  DType dtype = DType::F32;
+  Width width;            ///< Rows and LastRows
+  std::vector<int64_t> trailing; ///< the logical shape after [batch, length]
+  int64_t rowStride = 0;  ///< elements between rows inside, >= width.padded()
+  /// Exclusive upper bound on integer elements (token ids), 0 if none.
+  int64_t bound = 0;
+};
+
+/// Bytes of scratch and argument buffers: every row-wise buffer holds its rows
+/// rounded up to a multiple of kRowSlack plus kRowSlack more, so that kernels may
+/// run over whole row tiles.
+inline constexpr int64_t kRowSlack = 48;
+
+enum class BufferKind : uint8_t { Prepared, State, Input, Output, Scratch, Position };
+
+struct Buffer {
+  BufferKind kind = BufferKind::Scratch;
+  /// Prepared / State: index into Artefact::prepared / states.
+  /// Input / Output: index into Function::inputs / outputs. Scratch: the slot;
+  /// buffers of one slot are never alive together and share memory.
+  /// Position: i64[batch], absolute position of each sequence's first new step.
+  int64_t index = 0;
+  /// Scratch: bytes for each row of `symbol` (Rows or Batch).
+  int64_t bytesPerRow = 0;
+  Symbol symbol = Symbol::Rows;
+};
+
+/// One specialisation of a kernel: code for row tiles of `rowTile` rows.
+struct Variant {
+  int64_t rowTile = 0;   ///< 0: does not depend on it; the only variant
+  std::string entry;     ///< symbol in Code::entries
+  /// Work items: the product of the extents. Items may run in any order and on any
+  /// thread.
+  std::vector<Extent> grid;
+};
+
+/// Calls `entry(arguments, lo, hi)` for all items 0 <= lo < hi <= grid.
+/// Of several variants the runtime takes the one with the fewest padded rows
+/// (rows rounded up to rowTile); of equals the largest rowTile.
+struct Launch {
+  std::string name;                ///< "layers.3.ffn_up": for profiles and faults
+  std::vector<Variant> variants;
+  std::vector<int64_t> buffers;    ///< indices into Function::buffers
+  Symbol rowSymbol = Symbol::Rows; ///< what rowTile is compared with
+};
+
+struct Function {
+  std::string name;
+  std::vector<Argument> inputs, outputs;
+  std::vector<Buffer> buffers;
+  std::vector<Launch> launches;
+  /// Attention's chunk: one launch sequence must not cross a multiple of it; 0 if
+  /// there is none. The runtime cuts calls accordingly.
+  int64_t chunk = 0;
+  /// States this function reads and writes; others stay untouched.
+  std::vector<int64_t> states;
+};
+
+//===----------------------------------------------------------------------===//
+// Code
+//===----------------------------------------------------------------------===//
+
+/// Position-independent code without undefined symbols. Layout of the blob:
+/// executable and read-only bytes at [0, blob.size()), the first `textBytes` of
+/// them code (rounded to pages).
+struct Code {
+  std::string target;                ///< "cpu:x86-64-v4"
+  std::vector<std::string> features; ///< CPU features it needs: "avx512f", "avx512bf16" ...
+  uint64_t textBytes = 0;
+  std::vector<uint8_t> blob;
+  struct Entry {
+    std::string name;
+    uint64_t offset = 0;
+  };
+  std::vector<Entry> entries;
+};
+
+struct Artefact {
+  std::string producer;       ///< "otodus 0.1.0"
+  std::string modelHash;      ///< 64 hex digits: configuration, dtype and weight names; states carry it
+  std::string dtype;          ///< compute type: "f32" or "bf16"
+  std::string configJson;     ///< the model's config.json, "" for a bare module
+  std::string weightsFile;    ///< checkpoint the module was imported from, "" if none
+  std::string weightsHash;    ///< of that file's header
+  std::vector<Prepared> prepared;
+  std::vector<State> states;
+  std::vector<Function> functions;
+  std::vector<Code> code;     ///< one per target; functions' entries exist in each
+  /// Prepared weights (`compile --weights=embed`): bytes of `prepared[i]` at
+  /// `offset`, or empty when they are prepared from the checkpoint on opening.
+  struct Embedded {
+    uint64_t offset = 0, bytes = 0;
+  };
+  std::vector<Embedded> embedded;
+};
+
+} // namespace otodus::formats
