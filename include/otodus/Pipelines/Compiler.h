@@ -1,0 +1,58 @@
+//===- Compiler.h - From a module to an artefact ---------------------------===//
+//
+// The whole compiler behind one function. JIT and AOT both call it: the one loads
+// the artefact from memory, the other writes it to a file first.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Status.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <functional>
+#include <string>
+
+namespace mlir {
+class DialectRegistry;
+}
+
+namespace otodus {
+
+/// The rooms a module walks through, in order.
+enum class Stage { Model, Fused, Kernel, LLVM, Assembly, Artefact };
+
+/// "model", "fused", "kernel", "llvm", "asm", "artefact"; nullopt for other names.
+std::optional<Stage> parseStage(const std::string &name);
+
+struct CompileOptions {
+  /// cpu[:native|x86-64-v3|x86-64-v4]
+  std::string target = "cpu";
+  /// The stage the module comes in.
+  Stage from = Stage::Model;
+  /// Called after each stage up to and including LLVM with the module as it is then
+  /// (the driver's --emit and --save-stages).
+  std::function<void(Stage, mlir::ModuleOp)> afterStage;
+  /// The last stage to run.
+  Stage stopAfter = Stage::Artefact;
+  /// Filled with the target's assembly if `stopAfter` is Assembly.
+  std::string *assembly = nullptr;
+  /// Print remarks (fusion decisions) whose category matches; "" for none.
+  std::string remarks;
+  /// Print time per pass to stderr.
+  bool timing = false;
+  /// Kernels compiled at the same time; 0 = the machine's cores.
+  int threads = 0;
+};
+
+/// Dialects, external models, passes and pipelines: the one list of what exists.
+void registerAll(mlir::DialectRegistry &registry);
+
+/// Compiles `module` (changed in place, stage by stage). Diagnostics go to the
+/// context's handler; the Status repeats the first error in one line.
+/// Code::Target for a target this compiler or this machine does not have.
+Result<formats::Artefact> compile(mlir::ModuleOp module, const CompileOptions &options);
+
+} // namespace otodus
