@@ -1,0 +1,83 @@
+//===- Model.h - A compiled model, ready to run ----------------------------===//
+//
+// What all sessions of a model share: the plan, code and prepared weights.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Status.h"
+#include "otodus/Runtime/Device.h"
+#include "otodus/Runtime/Tensor.h"
+#include "otodus/Runtime/ThreadPool.h"
+#include "otodus/Runtime/Weights.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace otodus::runtime {
+
+struct OpenOptions {
+  /// Threads that prepare the weights; null: a pool of its own for that time.
+  std::shared_ptr<ThreadPool> pool;
+  /// Functions to use in place of the artefact's code, for tests.
+  std::shared_ptr<const Image> image;
+  /// Start of the sections that Artefact::embedded refers to; must stay readable as
+  /// long as the model lives, `keepAlive` may see to that.
+  const std::byte *embedded = nullptr;
+  std::shared_ptr<const void> keepAlive;
+};
+
+/// Immutable once open; may be shared by any number of sessions on any threads.
+class Model {
+public:
+  /// `weights` may be null if every prepared buffer is embedded or needs no tensor.
+  /// It is read only during this call. Errors: Code::Target (features this machine
+  /// lacks), Code::File (tensors missing or of other shapes; a plan that refers to
+  /// things it does not have), Code::Device (memory).
+  static Result<std::shared_ptr<const Model>> open(formats::Artefact artefact,
+                                                   WeightSource *weights,
+                                                   const OpenOptions &options = {});
+
+  /// Opens an artefact file. Weights come from its own sections, else from
+  /// `weightsPath`, else from the checkpoint the artefact names (beside the artefact
+  /// or at the recorded path).
+  static Result<std::shared_ptr<const Model>> openFile(const std::string &path,
+                                                       const std::string &weightsPath = "",
+                                                       const OpenOptions &options = {});
+  ~Model();
+
+  const formats::Artefact &artefact() const { return artefact_; }
+  const Device &device() const { return *device_; }
+  /// Null if there is none.
+  const formats::Function *function(const std::string &name) const;
+  /// The target of the code in use, e.g. "cpu:x86-64-v4"; "native" for OpenOptions::image.
+  const std::string &target() const { return target_; }
+
+  /// Bytes of the weights in memory (embedded ones in the file's pages included).
+  int64_t weightBytes() const { return weightBytes_; }
+  int64_t codeBytes() const;
+
+  /// Exclusive bound on the token ids of `function`'s input "tokens", 0 if none.
+  int64_t vocabulary(const std::string &function = "prefill") const;
+
+private:
+  friend class Session;
+  Model() = default;
+
+  formats::Artefact artefact_;
+  const Device *device_ = nullptr;
+  std::shared_ptr<const Image> image_;
+  std::shared_ptr<const void> keepAlive_;
+  std::string target_;
+  Memory weights_;
+  int64_t weightBytes_ = 0;
+  std::vector<const std::byte *> prepared_;   ///< one per Artefact::prepared
+  std::vector<std::vector<float>> initial_;   ///< per state: fresh value, empty if a constant
+  std::map<std::string, size_t> functionIndex_;
+};
+
+} // namespace otodus::runtime

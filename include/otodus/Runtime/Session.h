@@ -1,0 +1,111 @@
+//===- Session.h - Streams through a model ---------------------------------===//
+//
+// Owns what sequences carry from call to call (spec 5), and the scratch memory.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Status.h"
+#include "otodus/Runtime/Model.h"
+#include "otodus/Runtime/Tensor.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace otodus::runtime {
+
+struct SessionOptions {
+  /// Sequences that advance together.
+  int64_t batch = 1;
+  /// Longest piece of a call that is run at once, in steps: what bounds scratch
+  /// memory. Changes results by rounding only.
+  int64_t maxPiece = 512;
+  /// Null: a pool of its own with one thread per processor.
+  std::shared_ptr<ThreadPool> pool;
+};
+
+/// Time spent in one launch of the plan, all calls together.
+struct LaunchProfile {
+  std::string function, launch;
+  int64_t calls = 0;
+  int64_t nanoseconds = 0;
+};
+
+/// Bytes a session has allocated.
+struct SessionMemory {
+  int64_t state = 0;       ///< carried state, spec 5's figure plus padding
+  int64_t scratch = 0;     ///< scratch and argument buffers
+  int64_t peak = 0;        ///< most of state + scratch at any time
+};
+
+/// `batch` streams through one model. Not thread-safe; sessions that share a model
+/// or a pool may be used from different threads.
+///
+/// Life:  create -> (run | reset | save | restore | fork)* -> destroy
+class Session {
+public:
+  /// Code::Usage for a batch or piece below 1, Code::Device for lack of memory.
+  static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model,
+                                                 const SessionOptions &options = {});
+  ~Session();
+  Session(const Session &) = delete;
+  Session &operator=(const Session &) = delete;
+
+  const Model &model() const;
+  ThreadPool &pool() const;
+  int64_t batch() const;
+
+  /// Runs `function` over the next `length` steps of every sequence; length is the
+  /// second extent of the inputs. Inputs and outputs are row-major:
+  ///   Rows [batch, length, trailing...], LastRows [batch, 1, trailing...],
+  ///   Steps [batch, length].
+  /// f32 and bf16 are converted into each other (round to nearest even), i64 to i32.
+  /// All inputs must be given; outputs that are not given are not stored. With
+  /// length 0 nothing happens and LastRows outputs stay as they are.
+  /// The call is cut along time: no piece crosses a chunk boundary of any sequence
+  /// or is longer than maxPiece.
+  /// Code::Input for what a caller can get wrong; nothing has then changed.
+  Status run(const std::string &function, const std::map<std::string, TensorView> &inputs,
+             const std::map<std::string, MutableTensorView> &outputs);
+
+  /// Steps each sequence has seen since its start; [batch].
+  const std::vector<int64_t> &positions() const;
+  /// Sets where the sequences stand (for tests and windows); values >= 0, [batch].
+  Status setPositions(const std::vector<int64_t> &positions);
+
+  /// Back to fresh sequences; keeps the memory.
+  void reset();
+  /// Another session with the same state, on the same pool.
+  Result<std::unique_ptr<Session>> fork() const;
+
+  /// Writes the state to a file. Code::File / Code::Device if that fails.
+  Status save(const std::string &path) const;
+  /// Reads a state file of this model. Code::File if it is of another model, dtype,
+  /// version or batch, or damaged; the session is then as it was.
+  Status restore(const std::string &path);
+
+  /// A state by its name, [batch, logical shape...]; floats as F32, integers as I64.
+  /// Entries of an open chunk beyond (position mod chunk) are 0. Code::Usage if
+  /// there is no such state.
+  Result<Tensor> state(const std::string &name) const;
+  /// Sets a state from such a tensor (F32, BF16, F64 for floats; I64, I32 for integers).
+  Status setState(const std::string &name, const TensorView &value);
+
+  SessionMemory memory() const;
+
+  /// Accumulate time per launch from now on.
+  void setProfiling(bool on);
+  /// In the order of the plan; launches that never ran are left out.
+  std::vector<LaunchProfile> profile() const;
+
+private:
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+} // namespace otodus::runtime
