@@ -1,0 +1,201 @@
+//===- Model.cpp - Blocks, layers and whole models --------------------------===//
+
+#include "otodus/Reference/Reference.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace otodus::reference {
+
+namespace {
+
+/// Null if there is none.
+const Tensor *find(const Parameters &parameters, const std::string &name) {
+  auto it = parameters.find(name);
+  return it == parameters.end() ? nullptr : &it->second;
+}
+
+NormState freshNorm(const formats::ModelConfig &config, int64_t batch,
+                    const Parameters &parameters, const std::string &prefix) {
+  const Tensor *count = find(parameters, prefix + "prior_count");
+  return freshNormState(batch, config.norm_num_groups,
+                        count ? static_cast<int64_t>((*count)[0]) : 0,
+                        find(parameters, prefix + "prior_mean"),
+                        find(parameters, prefix + "prior_logv"));
+}
+
+} // namespace
+
+BlockState freshBlockState(const formats::ModelConfig &config, int64_t batch,
+                           const Parameters &parameters, const std::string &prefix) {
+  return {freshNorm(config, batch, parameters, prefix + "mega.timenorm."),
+          Tensor({batch, config.model_dim, config.cema_ndim, 2}),
+          emptyChunkCache(batch, config.chunk_size, config.num_heads, config.dz(),
+                          config.dv())};
+}
+
+Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameters,
+           const std::string &prefix, double eps) {
+  Tensor f = layerNorm(y1, find(parameters, prefix + "norm.weight"),
+                       find(parameters, prefix + "norm.bias"), eps);
+  Tensor u = silu(linear(f, parameters.at(prefix + "fc1.weight")));
+  if (const Tensor *fc3 = find(parameters, prefix + "fc3.weight"))
+    u = multiply(u, linear(f, *fc3));
+  Tensor y = linear(u, parameters.at(prefix + "fc2.weight"));
+  if (const Tensor *alpha = find(parameters, prefix + "alpha"))
+    for (int64_t i = 0; i < y.size(); ++i)
+      y[i] *= (*alpha)[i % alpha->size()];
+  return add(residual, y);
+}
+
+Tensor block(const Tensor &x, const Parameters &parameters, const std::string &prefix,
+             const formats::ModelConfig &config, const Tensor &frequencies,
+             const std::vector<int64_t> &position, BlockState &state,
+             std::map<std::string, Tensor> *middle) {
+  auto parameter = [&](const char *name) -> const Tensor & {
+    return parameters.at(prefix + "mega." + name);
+  };
+  int64_t heads = config.num_heads, chunk = config.chunk_size;
+
+  Tensor xn = timestepNorm(x, parameter("timenorm.weight"), parameter("timenorm.bias"),
+                           state.norm, config.norm_num_groups, config.norm_eps);
+  Tensor cx = cema(xn, parameter("cema.alpha"), parameter("cema.delta"),
+                   parameter("cema.theta"), parameter("cema.gamma"), parameter("cema.omega"),
+                   state.h);
+  Tensor mx = rmsNorm(cx, find(parameters, prefix + "mega.rmsnorm.weight"), nullptr,
+                      config.norm_eps);
+
+  // Spec 3.5: one z, and two affine views of its per-head normalisation.
+  Tensor z = linear(mx, parameter("wz.weight"), &parameter("wz.bias"));
+  auto view = [&](int64_t row) {
+    auto part = [&](const Tensor &both) {
+      auto begin = both.data.begin() + row * config.z_dim;
+      return Tensor({config.z_dim}, std::vector<double>(begin, begin + config.z_dim));
+    };
+    Tensor gamma = part(parameter("gamma")), beta = part(parameter("beta"));
+    return rmsNorm(z, &gamma, &beta, config.norm_eps,
+                   1 / std::sqrt(static_cast<double>(config.dz())), heads);
+  };
+  Tensor q = view(0), k = view(1);
+
+  Tensor vBefore = linear(xn, parameter("wv.weight"), &parameter("wv.bias"));
+  Tensor rBefore = linear(mx, parameter("wr.weight"), &parameter("wr.bias"));
+  Tensor o = chunkAttention(rotary(q, frequencies, position, chunk, heads),
+                            rotary(k, frequencies, position, chunk, heads), silu(vBefore),
+                            position, state.cache);
+  Tensor hh = add(linear(mx, parameter("wh1.weight"), &parameter("wh1.bias")),
+                  linear(multiply(o, silu(rBefore)), parameter("wh2.weight")));
+  if (middle)
+    *middle = {{"xn", xn}, {"cx", cx},           {"mx", mx},          {"z", z}, {"q", q},
+               {"k", k},   {"v_pre", vBefore}, {"r_pre", rBefore}, {"o", o}};
+  return add(x, hh);
+}
+
+Tensor layer(const Tensor &x, const Parameters &parameters, const std::string &prefix,
+             const formats::ModelConfig &config, const Tensor &frequencies,
+             const std::vector<int64_t> &position, BlockState &state) {
+  Tensor y1 = block(x, parameters, prefix, config, frequencies, position, state);
+  return ffn(y1, x, parameters, prefix + "nffn.", config.norm_eps);
+}
+
+//===----------------------------------------------------------------------===//
+// Model
+//===----------------------------------------------------------------------===//
+
+namespace {
+std::string layerPrefix(int64_t i) { return "layers." + std::to_string(i) + "."; }
+} // namespace
+
+Result<Model> Model::create(const formats::ModelConfig &config, Parameters parameters) {
+  OTODUS_RETURN_IF_ERROR(config.validate());
+  Model model;
+  model.config_ = config;
+  std::string problems;
+  for (const formats::ExpectedTensor &expected : formats::expectedTensors(config)) {
+    auto it = parameters.find(expected.name);
+    if (it == parameters.end()) {
+      if (!expected.optional)
+        problems += "; missing " + expected.name;
+    } else if (it->second.shape != expected.shape) {
+      problems += "; " + expected.name + ": expected shape " +
+                  formats::shapeToString(expected.shape) + ", found " +
+                  formats::shapeToString(it->second.shape);
+    } else {
+      model.parameters_[expected.name] = std::move(it->second);
+    }
+  }
+  if (!problems.empty())
+    return Status(Code::File,
+                  "parameters do not fit the configuration: " + problems.substr(2));
+  const Tensor *stored = find(model.parameters_, "rope.freqs");
+  model.frequencies_ = stored ? *stored : ropeFrequencies(config.dz(), config.ropeBase());
+  return model;
+}
+
+ModelState Model::freshState(int64_t batch) const {
+  ModelState state;
+  state.position.assign(batch, 0);
+  for (int64_t i = 0; i < config_.num_layers; ++i)
+    state.blocks.push_back(freshBlockState(config_, batch, parameters_, layerPrefix(i)));
+  state.finalNorm = freshNorm(config_, batch, parameters_, "output.final_norm.");
+  return state;
+}
+
+Result<Tensor> Model::forward(const Tokens &tokens, ModelState &state,
+                              std::vector<Tensor> *blockOutputs) const {
+  if (tokens.batch != static_cast<int64_t>(state.position.size()))
+    return Status(Code::Input, "expected " + std::to_string(state.position.size()) +
+                                   " sequences as in the state, found " +
+                                   std::to_string(tokens.batch));
+  for (int64_t id : tokens.ids)
+    if (id < 0 || id >= config_.vocab_size)
+      return Status(Code::Input, "token " + std::to_string(id) +
+                                     " is outside the vocabulary [0, " +
+                                     std::to_string(config_.vocab_size) + ")");
+
+  const Tensor &table = parameters_.at("embed.weight");
+  Tensor x = embed(tokens, table,
+                   config_.scale_emb ? std::sqrt(static_cast<double>(config_.model_dim)) : 1);
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    x = layer(x, parameters_, layerPrefix(i), config_, frequencies_, state.position,
+              state.blocks[i]);
+    if (blockOutputs)
+      blockOutputs->push_back(x);
+  }
+  x = timestepNorm(x, parameters_.at("output.final_norm.weight"),
+                   parameters_.at("output.final_norm.bias"), state.finalNorm,
+                   config_.norm_num_groups, config_.norm_eps);
+  for (int64_t &position : state.position)
+    position += tokens.length;
+  return linear(x, config_.share_emb ? table : parameters_.at("output.output.weight"));
+}
+
+Result<Tensor> windowedForward(const Model &model, const Tokens &tokens,
+                               const NormWindow &window) {
+  int64_t chunk = model.config().chunk_size;
+  int64_t stride = std::max<int64_t>(1, window.chunksPerCall) * chunk;
+  ModelState state = model.freshState(tokens.batch);
+  std::vector<Tensor> pieces;
+  for (int64_t begin = 0; begin < tokens.length; begin += stride) {
+    int64_t end = std::min(begin + stride, tokens.length);
+    Result<Tensor> logits = model.forward(steps(tokens, begin, end), state);
+    if (!logits.isOk())
+      return logits;
+    pieces.push_back(std::move(*logits));
+    if (window.windowChunks <= 0 || end == tokens.length || end < window.triggerChunks * chunk)
+      continue;
+    ModelState recent = model.freshState(tokens.batch);
+    int64_t first = std::max<int64_t>(0, end - window.windowChunks * chunk);
+    Result<Tensor> unused = model.forward(steps(tokens, first, end), recent);
+    if (!unused.isOk())
+      return unused;
+    for (size_t i = 0; i < state.blocks.size(); ++i)
+      state.blocks[i].norm = recent.blocks[i].norm;
+    state.finalNorm = recent.finalNorm;
+  }
+  if (pieces.empty())
+    return Tensor({tokens.batch, 0, model.config().outputSize()});
+  return joinSteps(pieces);
+}
+
+} // namespace otodus::reference
