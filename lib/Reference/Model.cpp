@@ -176,8 +176,11 @@ Result<Tensor> windowedForward(const Model &model, const Tokens &tokens,
   int64_t stride = std::max<int64_t>(1, window.chunksPerCall) * chunk;
   ModelState state = model.freshState(tokens.batch);
   std::vector<Tensor> pieces;
-  for (int64_t begin = 0; begin < tokens.length; begin += stride) {
-    int64_t end = std::min(begin + stride, tokens.length);
+  for (int64_t begin = 0, end = 0; begin < tokens.length; begin = end) {
+    end = std::min(begin + stride, tokens.length);
+    // A partial chunk at the end is a call of its own: it too comes after a replacement.
+    if (end - begin > chunk)
+      end -= end % chunk;
     Result<Tensor> logits = model.forward(steps(tokens, begin, end), state);
     if (!logits.isOk())
       return logits;

@@ -246,7 +246,8 @@ Tensor negativeLogLikelihood(const Tensor &logits, const Tokens &targets);
 /// The long-context evaluation of spec 5: the tokens are fed `chunksPerCall` chunks at
 /// a time; once `triggerChunks` chunks have been consumed and tokens remain, the last
 /// `windowChunks` chunks are also run from a fresh state and the TimestepNorm states of
-/// that run replace the real ones. windowChunks = 0: the option is off.
+/// that run replace the real ones. A partial chunk at the end is a call of its own.
+/// windowChunks = 0: the option is off.
 struct NormWindow {
   int64_t windowChunks = 6, triggerChunks = 8, chunksPerCall = 2;
 };
