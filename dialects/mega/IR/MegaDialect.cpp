@@ -1,0 +1,79 @@
+//===- MegaDialect.cpp - The mega dialect and its attributes ---------------===//
+
+#include "mega/IR/MegaDialect.h"
+
+#include "mega/IR/MegaOps.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace otodus;
+using namespace otodus::mega;
+
+//===----------------------------------------------------------------------===//
+// #mega.schedule
+//===----------------------------------------------------------------------===//
+
+/// row_tiles is written `[1, 4, 12]`.
+static ParseResult parseRowTiles(AsmParser &parser, DenseI64ArrayAttr &rowTiles) {
+  SmallVector<int64_t> sizes;
+  auto parseSize = [&] { return parser.parseInteger(sizes.emplace_back()); };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseSize))
+    return failure();
+  rowTiles = DenseI64ArrayAttr::get(parser.getContext(), sizes);
+  return success();
+}
+
+static void printRowTiles(AsmPrinter &printer, DenseI64ArrayAttr rowTiles) {
+  printer << '[';
+  llvm::interleaveComma(rowTiles.asArrayRef(), printer);
+  printer << ']';
+}
+
+#define GET_ATTRDEF_CLASSES
+#include "mega/IR/MegaAttributes.cpp.inc"
+
+#include "mega/IR/MegaDialect.cpp.inc"
+
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   DenseI64ArrayAttr rowTiles, std::optional<int64_t> rowBlock,
+                                   std::optional<int64_t> columnBlock,
+                                   std::optional<int64_t> timeTile,
+                                   std::optional<int64_t> channelTile) {
+  auto verifySize = [&](StringRef name, std::optional<int64_t> size) -> LogicalResult {
+    if (size && *size < 1) // (C1)
+      return emitError() << "expects " << name << " to be at least 1, but got " << *size;
+    return success();
+  };
+  int64_t previous = 0;
+  for (int64_t rows : rowTiles ? rowTiles.asArrayRef() : ArrayRef<int64_t>()) {
+    if (failed(verifySize("row_tiles", rows)))
+      return failure();
+    if (rows <= previous) // (C2)
+      return emitError() << "expects row_tiles to ascend, but got " << rows << " after "
+                         << previous;
+    previous = rows;
+  }
+  return success(succeeded(verifySize("row_block", rowBlock)) &&
+                 succeeded(verifySize("column_block", columnBlock)) &&
+                 succeeded(verifySize("time_tile", timeTile)) &&
+                 succeeded(verifySize("channel_tile", channelTile)));
+}
+
+//===----------------------------------------------------------------------===//
+// Dialect
+//===----------------------------------------------------------------------===//
+
+void MegaDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "mega/IR/MegaAttributes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "mega/IR/MegaOps.cpp.inc"
+      >();
+}

@@ -1,0 +1,126 @@
+//===- MegaDialect.td - The mega dialect -----------------------*- tablegen -*-===//
+//
+// The dialect itself, its attributes, and the types and base classes its ops share.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef OTODUS_MEGA_DIALECT_TD
+#define OTODUS_MEGA_DIALECT_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mega/IR/MegaInterfaces.td"
+
+def Mega_Dialect : Dialect {
+  let name = "mega";
+  let cppNamespace = "::otodus::mega";
+  let summary = "The language of Megalodon models";
+  let description = [{
+    One op per idea of the model definition: a moving average, a norm, an
+    attention over a chunk, a projection. Ops work on tensors with value
+    semantics and have no side effects.
+
+    An *activation* is `T[B, L, W]` or `T[B, L, H, d]`: batch, time, and a width
+    that is either plain or cut into `H` heads of `d` features. `T` is `f32` or
+    `bf16`. Batch and time are usually dynamic, widths are always static. The
+    *flattened width* of an activation is the product of all dimensions after
+    time; heads are its slow part.
+
+    Whatever a model carries from one step to the next is an operand and a
+    result: for every op, a long sequence gives the same result in one go as in
+    any split into pieces that pass the state on.
+
+    Numbers that are attributes (`eps`, `scale`) are written with 64 bits and
+    used with 32. Sums, statistics and carried state are `f32` whatever `T` is.
+    "spec" in the descriptions is `docs/Megalodon.md`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+  let useDefaultAttributePrinterParser = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+// An activation: batch and time, then one or two static dimensions.
+class Mega_ActivationOfRank<string rankPredicate, string shapeText> : Type<
+    And<[RankedTensorOf<[F32, BF16]>.predicate,
+         CPred<"[](::mlir::RankedTensorType t) { return (" # rankPredicate # ") && "
+               "::llvm::none_of(t.getShape().drop_front(2), ::mlir::ShapedType::isDynamic); }"
+               "(::llvm::cast<::mlir::RankedTensorType>($_self))">]>,
+    shapeText # " of f32 or bf16, with static dimensions after batch and time",
+    "::mlir::RankedTensorType">;
+
+def Mega_Activation : Mega_ActivationOfRank<"t.getRank() == 3 || t.getRank() == 4",
+    "an activation [B, L, W] or [B, L, H, d]">;
+def Mega_FlatActivation : Mega_ActivationOfRank<"t.getRank() == 3",
+    "an activation [B, L, W]">;
+def Mega_HeadActivation : Mega_ActivationOfRank<"t.getRank() == 4",
+    "an activation [B, L, H, d]">;
+
+class Mega_Tensor<list<Type> element, int rank, string shapeText> : Type<
+    And<[RankedTensorOf<element>.predicate,
+         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == " # rank>]>,
+    "a tensor " # shapeText # " of " # !interleave(!foreach(t, element, t.summary), " or "),
+    "::mlir::RankedTensorType">;
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+class Mega_Attr<string name, string mnemonicText> : AttrDef<Mega_Dialect, name> {
+  let mnemonic = mnemonicText;
+}
+
+def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
+  let summary = "How a group becomes a kernel";
+  let description = [{
+    The sizes a group's kernel is cut into. A field that is absent is chosen by
+    the code generator; no field changes what is computed.
+
+    | field | unit | meaning |
+    |---|---|---|
+    | `row_tiles` | rows | row counts for which a variant of the kernel is made, ascending |
+    | `row_block` | rows | rows one task of the grid covers |
+    | `column_block` | elements | output columns one task of the grid covers |
+    | `time_tile` | steps | steps a stream handles before it moves to the next channels |
+    | `channel_tile` | elements | channels one task of a stream covers |
+
+    Constraints:
+
+    *  (C1) every size is at least 1.
+    *  (C2) `row_tiles` is strictly ascending.
+
+    Example:
+
+    ```mlir
+    #mega.schedule<row_tiles = [1, 4, 12], row_block = 48, column_block = 256>
+    ```
+  }];
+  let parameters = (ins
+    OptionalParameter<"::mlir::DenseI64ArrayAttr">:$row_tiles,
+    OptionalParameter<"::std::optional<int64_t>">:$row_block,
+    OptionalParameter<"::std::optional<int64_t>">:$column_block,
+    OptionalParameter<"::std::optional<int64_t>">:$time_tile,
+    OptionalParameter<"::std::optional<int64_t>">:$channel_tile);
+  let assemblyFormat = [{
+    `<` struct(custom<RowTiles>($row_tiles), $row_block, $column_block, $time_tile,
+               $channel_tile) `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Ops
+//===----------------------------------------------------------------------===//
+
+class Mega_Op<string mnemonic, list<Trait> traits = []> : Op<Mega_Dialect, mnemonic, traits>;
+
+// An op that computes: it has a place in fusion and, one day, a gradient.
+class Mega_ComputeOp<string mnemonic, list<Trait> traits = []> : Mega_Op<mnemonic, !listconcat([
+    DeclareOpInterfaceMethods<FusionOpInterface, ["getRowRole"]>,
+    DeclareOpInterfaceMethods<DifferentiableOpInterface>], traits)>;
+
+#endif // OTODUS_MEGA_DIALECT_TD
