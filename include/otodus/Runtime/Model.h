@@ -7,6 +7,7 @@
 #pragma once
 
 #include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/ArtefactFile.h"
 #include "otodus/Formats/Status.h"
 #include "otodus/Runtime/Device.h"
 #include "otodus/Runtime/Tensor.h"
@@ -25,9 +26,9 @@ struct OpenOptions {
   std::shared_ptr<ThreadPool> pool;
   /// Functions to use in place of the artefact's code, for tests.
   std::shared_ptr<const Image> image;
-  /// Start of the sections that Artefact::embedded refers to; must stay readable as
-  /// long as the model lives, `keepAlive` may see to that.
-  const std::byte *embedded = nullptr;
+  /// Prepared bytes that are used where they lie, one per Artefact::prepared or null;
+  /// empty for none. `keepAlive` keeps them readable as long as the model lives.
+  std::vector<const std::byte *> embedded;
   std::shared_ptr<const void> keepAlive;
 };
 
@@ -39,6 +40,11 @@ public:
   /// lacks), Code::File (tensors missing or of other shapes; a plan that refers to
   /// things it does not have), Code::Device (memory).
   static Result<std::shared_ptr<const Model>> open(formats::Artefact artefact,
+                                                   WeightSource *weights,
+                                                   const OpenOptions &options = {});
+
+  /// The same of an open file; weights it embeds are used where they are mapped.
+  static Result<std::shared_ptr<const Model>> open(const formats::ArtefactFile &file,
                                                    WeightSource *weights,
                                                    const OpenOptions &options = {});
 
@@ -76,7 +82,7 @@ private:
   Memory weights_;
   int64_t weightBytes_ = 0;
   std::vector<const std::byte *> prepared_;   ///< one per Artefact::prepared
-  std::vector<std::vector<float>> initial_;   ///< per state: fresh value, empty if a constant
+  std::vector<std::vector<double>> initial_;  ///< per state: fresh value, empty if a constant
   std::map<std::string, size_t> functionIndex_;
 };
 

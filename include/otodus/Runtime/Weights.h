@@ -9,6 +9,7 @@
 #pragma once
 
 #include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Safetensors.h"
 #include "otodus/Formats/Status.h"
 
 #include <cstddef>
@@ -21,48 +22,40 @@ namespace otodus::runtime {
 
 class ThreadPool;
 
-/// Element types a checkpoint's tensors may have.
-enum class SourceType : uint8_t { F32, BF16, F16, F64 };
-
-/// A tensor of a checkpoint: row-major, any alignment of at least its element's
-/// size, alive as long as the source.
-struct SourceTensor {
-  SourceType type = SourceType::F32;
-  std::vector<int64_t> shape;
-  const void *data = nullptr;
-};
-
 /// Where checkpoint tensors come from. Called from one thread at a time.
 class WeightSource {
 public:
   virtual ~WeightSource() = default;
-  /// Code::File, naming the tensor, if it is missing or has another element type.
-  virtual Result<SourceTensor> find(const std::string &name) = 0;
+  /// The tensor; its data stays readable as long as the source lives. Code::File,
+  /// naming it, if it is missing.
+  virtual Result<formats::Tensor> find(const std::string &name) = 0;
   /// The tensor will not be read for now: its pages may be dropped.
   virtual void release(const std::string &name) {}
   /// For messages: the file's name.
   virtual std::string describe() const { return "the weights"; }
 };
 
-/// Tensors in memory, for tests and for programs that make their own weights. The
-/// views' data must outlive the source. Types other than F32, BF16, F64 are refused.
+/// Tensors in memory, for tests and for programs that make their own weights. Their
+/// data must outlive the source.
 class MemoryWeights : public WeightSource {
 public:
-  void add(std::string name, SourceTensor tensor) { tensors_[std::move(name)] = std::move(tensor); }
-  Result<SourceTensor> find(const std::string &name) override;
+  void add(formats::Tensor tensor) { tensors_[tensor.name] = std::move(tensor); }
+  void add(const std::string &name, std::vector<int64_t> shape, const float *data);
+  Result<formats::Tensor> find(const std::string &name) override;
 
 private:
-  std::map<std::string, SourceTensor> tensors_;
+  std::map<std::string, formats::Tensor> tensors_;
 };
 
-/// A safetensors file, memory-mapped. Code::File if it cannot be read.
-Result<std::unique_ptr<WeightSource>> openWeights(const std::string &path);
+/// A safetensors file, memory-mapped, or the `model.safetensors` of a folder.
+/// Code::File if it cannot be read. With `headerHash` (formats::SafetensorsFile) other
+/// than "" a file with another header is refused.
+Result<std::unique_ptr<WeightSource>> openWeights(const std::string &path,
+                                                  const std::string &headerHash = "");
 
-/// Bytes of the prepared buffer, a multiple of 64.
-int64_t preparedBytes(const formats::Prepared &prepared);
-
-/// Fills `out` (preparedBytes, 64-byte aligned) from the sources. Code::File if a
-/// source is missing or has another number of elements than the compiled model wants.
+/// Fills `out` (formats::preparedBytes, 64-byte aligned) from the sources. Code::File if a
+/// source is missing, is not of floating-point type or has another number of elements
+/// than the compiled model wants. bf16 elements are rounded to nearest even.
 /// The result does not depend on the pool's size. Calls release() for each source.
 Status prepare(const formats::Prepared &prepared, WeightSource &source, ThreadPool &pool,
                std::byte *out);

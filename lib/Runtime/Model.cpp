@@ -1,0 +1,223 @@
+//===- Model.cpp - A compiled model, ready to run --------------------------===//
+
+#include "otodus/Runtime/Model.h"
+#include "StateLayout.h"
+#include "otodus/Formats/ArtefactFile.h"
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+namespace otodus::runtime {
+
+using formats::Artefact;
+using formats::ArtefactFile;
+
+namespace {
+
+/// The artefact's rules that formats::validate cannot know, since they need the image.
+Status checkEntries(const Artefact &artefact, const Image &image) {
+  for (const formats::Function &function : artefact.functions)
+    for (const formats::Launch &launch : function.launches)
+      for (const formats::Variant &variant : launch.variants)
+        if (!image.find(variant.entry))
+          return Status(Code::File, "function '" + function.name + "' launches kernel '" +
+                                        variant.entry +
+                                        "', which the code does not have; compile again");
+  return Status::ok();
+}
+
+/// The fresh value of a state that a checkpoint tensor gives.
+Result<std::vector<double>> initialValue(const formats::State &state, WeightSource &weights) {
+  Result<formats::Tensor> tensor = weights.find(state.initialFrom);
+  if (!tensor.isOk())
+    return tensor.status();
+  if (tensor->elements() != elementsOf(state))
+    return Status(Code::File, weights.describe() + ": tensor '" + state.initialFrom +
+                                  "' of shape " + formats::shapeToString(tensor->shape) +
+                                  " has " + std::to_string(tensor->elements()) +
+                                  " elements, but state '" + state.name + "' expects " +
+                                  std::to_string(elementsOf(state)));
+  std::vector<double> values(static_cast<size_t>(tensor->elements()));
+  OTODUS_RETURN_IF_ERROR(
+      formats::readAsDouble(*tensor, 0, tensor->elements(), values.data()));
+  if (state.initialExp)
+    for (double &value : values)
+      value = std::exp(value);
+  weights.release(state.initialFrom);
+  return values;
+}
+
+/// Whether anything is to be read from a checkpoint, given which weights are embedded.
+template <typename Embedded> bool needsTensors(const Artefact &artefact, Embedded embedded) {
+  for (size_t i = 0; i < artefact.prepared.size(); ++i)
+    if (!artefact.prepared[i].sources.empty() && !embedded(i))
+      return true;
+  for (const formats::State &state : artefact.states)
+    if (!state.initialFrom.empty())
+      return true;
+  return false;
+}
+
+/// Where the checkpoint an artefact names may be: as recorded, or beside the artefact.
+std::string findCheckpoint(const std::string &artefactPath, const std::string &recorded) {
+  std::error_code error;
+  if (std::filesystem::exists(recorded, error))
+    return recorded;
+  std::filesystem::path beside =
+      std::filesystem::path(artefactPath).parent_path() / std::filesystem::path(recorded).filename();
+  return std::filesystem::exists(beside, error) ? beside.string() : recorded;
+}
+
+} // namespace
+
+Model::~Model() = default;
+
+Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource *weights,
+                                                 const OpenOptions &options) {
+  std::shared_ptr<Model> model(new Model());
+  model->keepAlive_ = options.keepAlive;
+  if (options.image) {
+    // Without code of its own an artefact cannot name entries of it; everything else
+    // is checked when the entries are looked up.
+    model->device_ = &cpuDevice();
+    model->image_ = options.image;
+    model->target_ = "native";
+  } else {
+    OTODUS_RETURN_IF_ERROR(formats::validate(artefact));
+    Result<size_t> choice = chooseCode(artefact.code);
+    if (!choice.isOk())
+      return choice.status();
+    const formats::Code &code = artefact.code[*choice];
+    Result<const Device *> device = findDevice(code.target);
+    if (!device.isOk())
+      return device.status();
+    model->device_ = *device;
+    Result<std::shared_ptr<const Image>> image = model->device_->load(code);
+    if (!image.isOk())
+      return image.status();
+    model->image_ = *image;
+    model->target_ = code.target;
+    // The image has its own copy.
+    for (formats::Code &other : artefact.code)
+      std::vector<uint8_t>().swap(other.blob);
+  }
+  OTODUS_RETURN_IF_ERROR(checkEntries(artefact, *model->image_));
+
+  // One block for all weights: huge pages then cover all but its end.
+  size_t count = artefact.prepared.size();
+  std::vector<int64_t> offsets(count, -1);
+  int64_t total = 0;
+  model->prepared_.assign(count, nullptr);
+  for (size_t i = 0; i < count; ++i) {
+    int64_t bytes = formats::preparedBytes(artefact.prepared[i]);
+    if (bytes < 0 || __builtin_add_overflow(model->weightBytes_, bytes, &model->weightBytes_))
+      return Status(Code::File, "prepared weight '" + artefact.prepared[i].name +
+                                    "' has an impossible size; compile again");
+    const std::byte *embedded = i < options.embedded.size() ? options.embedded[i] : nullptr;
+    if (embedded && reinterpret_cast<uintptr_t>(embedded) % 64 == 0) {
+      model->prepared_[i] = embedded;
+      continue;
+    }
+    if (!embedded && !artefact.prepared[i].sources.empty() && !weights)
+      return Status(Code::File, "the model embeds no weights and no checkpoint was given; "
+                                "give its model.safetensors or compile with --weights=embed");
+    offsets[i] = total;
+    total += bytes;
+  }
+  Result<Memory> memory = Memory::allocate(*model->device_, static_cast<size_t>(total));
+  if (!memory.isOk())
+    return memory.status().in("weights");
+  model->weights_ = std::move(*memory);
+
+  std::shared_ptr<ThreadPool> pool = options.pool;
+  if (total && !pool)
+    pool = std::make_shared<ThreadPool>();
+  MemoryWeights none;
+  for (size_t i = 0; i < count; ++i) {
+    if (offsets[i] < 0)
+      continue;
+    std::byte *out = model->weights_.data() + offsets[i];
+    model->prepared_[i] = out;
+    if (i < options.embedded.size() && options.embedded[i]) {
+      std::memcpy(out, options.embedded[i],
+                  static_cast<size_t>(formats::preparedBytes(artefact.prepared[i])));
+      continue;
+    }
+    OTODUS_RETURN_IF_ERROR(prepare(artefact.prepared[i], weights ? *weights : none, *pool, out));
+  }
+
+  model->initial_.resize(artefact.states.size());
+  for (size_t i = 0; i < artefact.states.size(); ++i) {
+    const formats::State &state = artefact.states[i];
+    if (state.initialFrom.empty())
+      continue;
+    if (!weights)
+      return Status(Code::File, "state '" + state.name + "' starts as tensor '" +
+                                    state.initialFrom + "', but no checkpoint was given");
+    Result<std::vector<double>> values = initialValue(state, *weights);
+    if (!values.isOk())
+      return values.status();
+    model->initial_[i] = std::move(*values);
+  }
+
+  for (size_t i = 0; i < artefact.functions.size(); ++i)
+    model->functionIndex_[artefact.functions[i].name] = i;
+  model->artefact_ = std::move(artefact);
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+Result<std::shared_ptr<const Model>> Model::open(const ArtefactFile &file, WeightSource *weights,
+                                                 const OpenOptions &options) {
+  OpenOptions copy = options;
+  // Copies of an ArtefactFile share the mapping.
+  copy.keepAlive = std::make_shared<std::pair<ArtefactFile, std::shared_ptr<const void>>>(
+      file, options.keepAlive);
+  copy.embedded.assign(file.artefact().prepared.size(), nullptr);
+  for (size_t i = 0; i < copy.embedded.size(); ++i)
+    copy.embedded[i] = reinterpret_cast<const std::byte *>(file.weight(i));
+  Result<std::shared_ptr<const Model>> model = open(file.artefact(), weights, copy);
+  if (!model.isOk())
+    return model.status().in(file.path());
+  return model;
+}
+
+Result<std::shared_ptr<const Model>> Model::openFile(const std::string &path,
+                                                     const std::string &weightsPath,
+                                                     const OpenOptions &options) {
+  Result<ArtefactFile> file = ArtefactFile::open(path);
+  if (!file.isOk())
+    return file.status();
+  const Artefact &artefact = file->artefact();
+  std::unique_ptr<WeightSource> weights;
+  bool needed = needsTensors(artefact, [&](size_t i) { return file->weight(i) != nullptr; });
+  if (needed && weightsPath.empty() && artefact.weightsFile.empty())
+    return Status(Code::File, path + ": embeds no weights and names no checkpoint; give one, or "
+                                     "compile with --weights=embed");
+  if (needed || !weightsPath.empty()) {
+    std::string name =
+        weightsPath.empty() ? findCheckpoint(path, artefact.weightsFile) : weightsPath;
+    Result<std::unique_ptr<WeightSource>> source = openWeights(name, artefact.weightsHash);
+    if (!source.isOk())
+      return source.status();
+    weights = std::move(*source);
+  }
+  return open(*file, weights.get(), options);
+}
+
+const formats::Function *Model::function(const std::string &name) const {
+  auto found = functionIndex_.find(name);
+  return found == functionIndex_.end() ? nullptr : &artefact_.functions[found->second];
+}
+
+int64_t Model::codeBytes() const { return image_->bytes(); }
+
+int64_t Model::vocabulary(const std::string &name) const {
+  if (const formats::Function *wanted = function(name))
+    for (const formats::Argument &input : wanted->inputs)
+      if (input.name == "tokens")
+        return input.bound;
+  return 0;
+}
+
+} // namespace otodus::runtime

@@ -1,0 +1,30 @@
+//===- StateLayout.h - Where a state's elements lie ------------------------===//
+//
+// Between formats::StateLayout in memory and row-major arrays outside.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Status.h"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace otodus::runtime {
+
+/// Product of the logical shape.
+int64_t elementsOf(const formats::State &state);
+
+/// Elements of one entry of the first dimension (of an open chunk: one position).
+int64_t elementsPerEntry(const formats::State &state);
+
+/// Copies elements [0, count) of the row-major array `logical` into one sequence's
+/// memory, or back. Elements have the state's dtype on both sides.
+void scatterState(const formats::State &state, const void *logical, int64_t count,
+                  std::byte *memory);
+void gatherState(const formats::State &state, const std::byte *memory, int64_t count,
+                 void *logical);
+
+} // namespace otodus::runtime
