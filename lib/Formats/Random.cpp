@@ -1,0 +1,150 @@
+//===- Random.cpp - Counter-based random numbers ---------------------------===//
+//
+// Compiled with -ffp-contract=off and free of libm, so that its numbers are the same
+// on every machine. The loops are plain so that the compiler vectorises them.
+//
+//===----------------------------------------------------------------------===//
+
+#include "otodus/Formats/Random.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+using namespace otodus::formats;
+
+namespace {
+struct Words {
+  uint32_t w0, w1, w2, w3;
+};
+
+inline Words philoxWords(Words c, uint32_t k0, uint32_t k1) {
+  for (int round = 0; round < 10; ++round) {
+    uint64_t p0 = uint64_t(0xD2511F53u) * c.w0, p1 = uint64_t(0xCD9E8D57u) * c.w2;
+    c = {uint32_t(p1 >> 32) ^ c.w1 ^ k0, uint32_t(p1), uint32_t(p0 >> 32) ^ c.w3 ^ k1,
+         uint32_t(p0)};
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return c;
+}
+
+/// ln of x in (0, 1]: the mantissa is brought to [sqrt 1/2, sqrt 2), where
+/// ln m = 2 atanh((m - 1) / (m + 1)). Absolute error below 1e-7 relative to the result.
+inline float logOf(float x) {
+  uint32_t bits = std::bit_cast<uint32_t>(x);
+  int32_t exponent = int32_t(bits - 0x3f3504f3u) >> 23; // 0x3f3504f3: sqrt(1/2)
+  float m = std::bit_cast<float>(bits - (uint32_t(exponent) << 23));
+  float t = (m - 1.0f) / (m + 1.0f), s = t * t;
+  float series = 0.222222222f;
+  series = series * s + 0.285714286f;
+  series = series * s + 0.4f;
+  series = series * s + 0.666666667f;
+  series = series * s + 2.0f;
+  return float(exponent) * 0.693147181f + t * series;
+}
+
+struct SinCos {
+  float sine, cosine;
+};
+
+/// sin and cos of 2 pi u, u = bits * 2^-32: the upper two bits are the quadrant, the rest
+/// an angle in [-pi/4, pi/4] by Taylor's series (error below 4e-8).
+inline SinCos turn(uint32_t bits) {
+  uint32_t rounded = bits + 0x20000000u;
+  uint32_t quadrant = rounded >> 30;
+  int32_t rest = int32_t(rounded & 0x3fffffffu) - 0x20000000;
+  float x = float(rest) * (6.28318531f * 0x1p-32f), s = x * x;
+  float sine = -1.98412698e-4f;
+  sine = sine * s + 8.33333333e-3f;
+  sine = sine * s - 0.166666667f;
+  sine = x + x * (sine * s);
+  float cosine = 2.48015873e-5f;
+  cosine = cosine * s - 1.38888889e-3f;
+  cosine = cosine * s + 4.16666667e-2f;
+  cosine = cosine * s - 0.5f;
+  cosine = 1.0f + cosine * s;
+  float a = quadrant & 1 ? cosine : sine, b = quadrant & 1 ? sine : cosine;
+  // Signs by bits, so that the loop has no branch.
+  uint32_t signA = (quadrant & 2) << 30, signB = ((quadrant + 1) & 2) << 30;
+  return {std::bit_cast<float>(std::bit_cast<uint32_t>(a) ^ signA),
+          std::bit_cast<float>(std::bit_cast<uint32_t>(b) ^ signB)};
+}
+
+/// (0, 1]: 24 bits, never 0.
+inline float unit(uint32_t word) { return float(int32_t(word >> 8) + 1) * 0x1p-24f; }
+
+/// Four numbers of block `index` of a stream; `attempt` gives other numbers for the same place.
+inline void normals(uint64_t seed, uint64_t stream, uint64_t index, uint32_t attempt, float *out) {
+  Words w = philoxWords({uint32_t(index), uint32_t(index >> 32), uint32_t(stream), attempt},
+                        uint32_t(seed), uint32_t(seed >> 32));
+  // The low 8 bits of the radius' word refine its lower end, so that tails reach 6.6 sigma.
+  float u0 = w.w0 < 256 ? float(int32_t(w.w0) + 1) * 0x1p-32f : unit(w.w0);
+  float u1 = w.w2 < 256 ? float(int32_t(w.w2) + 1) * 0x1p-32f : unit(w.w2);
+  float r0 = std::sqrt(-2.0f * logOf(u0)), r1 = std::sqrt(-2.0f * logOf(u1));
+  SinCos t0 = turn(w.w1), t1 = turn(w.w3);
+  out[0] = r0 * t0.cosine;
+  out[1] = r0 * t0.sine;
+  out[2] = r1 * t1.cosine;
+  out[3] = r1 * t1.sine;
+}
+
+/// Calls block(index, out4) for every four elements of [begin, begin + count).
+template <typename Block>
+inline void forBlocks(uint64_t begin, int64_t count, float *out, Block &&block) {
+  uint64_t first = begin / 4;
+  int64_t whole = count / 4;
+  for (int64_t i = 0; i < whole; ++i)
+    block(first + uint64_t(i), out + 4 * i);
+  if (int64_t rest = count % 4) {
+    float last[4];
+    block(first + uint64_t(whole), last);
+    std::memcpy(out + 4 * whole, last, size_t(rest) * sizeof(float));
+  }
+}
+} // namespace
+
+std::array<uint32_t, 4> otodus::formats::philox(std::array<uint32_t, 4> counter,
+                                                std::array<uint32_t, 2> key) {
+  Words w = philoxWords({counter[0], counter[1], counter[2], counter[3]}, key[0], key[1]);
+  return {w.w0, w.w1, w.w2, w.w3};
+}
+
+double otodus::formats::uniform(uint64_t seed, uint64_t stream, uint64_t index) {
+  auto w = philox({uint32_t(index), uint32_t(index >> 32), uint32_t(stream), uint32_t(stream >> 32)},
+                  {uint32_t(seed), uint32_t(seed >> 32)});
+  uint64_t bits = uint64_t(w[1]) << 32 | w[0];
+  return double(bits >> 11) * 0x1p-53;
+}
+
+void otodus::formats::fillNormal(uint64_t seed, uint64_t stream, uint64_t begin, int64_t count,
+                                 float *out) {
+  forBlocks(begin, count, out,
+            [=](uint64_t index, float *four) { normals(seed, stream, index, 0, four); });
+}
+
+void otodus::formats::fillTruncatedNormal(uint64_t seed, uint64_t stream, uint64_t begin,
+                                          int64_t count, float bound, float *out) {
+  fillNormal(seed, stream, begin, count, out);
+  // Few numbers are outside; each is drawn again at its own place until it is inside.
+  for (int64_t i = 0; i < count; ++i) {
+    for (uint32_t attempt = 1; !(std::fabs(out[i]) <= bound); ++attempt) {
+      float four[4];
+      uint64_t at = begin + uint64_t(i);
+      normals(seed, stream, at / 4, attempt, four);
+      out[i] = four[at % 4];
+    }
+  }
+}
+
+void otodus::formats::fillUniform(uint64_t seed, uint64_t stream, uint64_t begin, int64_t count,
+                                  float *out) {
+  forBlocks(begin, count, out, [=](uint64_t index, float *four) {
+    Words w = philoxWords({uint32_t(index), uint32_t(index >> 32), uint32_t(stream), 0},
+                          uint32_t(seed), uint32_t(seed >> 32));
+    const uint32_t words[4] = {w.w0, w.w1, w.w2, w.w3};
+    // 23 bits and an odd offset: symmetric, never -1 or 1.
+    for (int j = 0; j < 4; ++j)
+      four[j] = (float(int32_t(words[j]) >> 8) + 0.5f) * 0x1p-23f;
+  });
+}
