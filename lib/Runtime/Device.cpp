@@ -147,19 +147,20 @@ Result<std::shared_ptr<const Image>> cpuLoad(const formats::Code &code) {
     return Status(Code::Target, "the code was compiled for " + code.target +
                                     ", but this processor lacks " + join(missing) +
                                     "; compile again with --target=cpu");
-  if (code.blob.empty() || code.textBytes > code.blob.size())
+  // Text may be counted in whole pages, beyond the end of the blob.
+  size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t size = (code.blob.size() + page - 1) / page * page;
+  if (code.blob.empty() || code.textBytes > size)
     return Status(Code::File, "the code for " + code.target + " has " +
                                   std::to_string(code.textBytes) + " bytes of text in a blob of " +
                                   std::to_string(code.blob.size()) + "; compile again");
   for (const formats::Code::Entry &entry : code.entries)
-    if (entry.offset >= code.textBytes)
+    if (entry.offset >= std::min<uint64_t>(code.textBytes, code.blob.size()))
       return Status(Code::File, "kernel '" + entry.name + "' starts at byte " +
                                     std::to_string(entry.offset) + " of " +
                                     std::to_string(code.textBytes) +
                                     " bytes of text; compile again");
 
-  size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  size_t size = (code.blob.size() + page - 1) / page * page;
   size_t text = std::min(size, (static_cast<size_t>(code.textBytes) + page - 1) / page * page);
   void *base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED)
