@@ -1,0 +1,88 @@
+//===- Flags.cpp - Flags that several commands share -----------------------===//
+
+#include "Flags.h"
+
+#include "otodus/Formats/ModelConfig.h"
+
+#include <charconv>
+
+namespace otodus::driver {
+
+void addCompileFlags(CLI::App &app, ModelFlags &flags) {
+  app.add_option("--dtype", flags.dtype, "compute type: f32 (default) or bf16");
+  app.add_option("--checkpoint", flags.checkpoint,
+                 "weights (safetensors) instead of the one the model names");
+  app.add_option("-j,--jobs", flags.jobs, "kernels compiled at the same time (default: processors)")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--remarks", flags.remarks,
+                 "print the compiler's decisions whose category matches this expression, e.g. fusion");
+  app.add_flag("--timing", flags.timing, "print the time of each pass to stderr");
+}
+
+void addRunFlags(CLI::App &app, ModelFlags &flags) {
+  app.add_option("--target", flags.target,
+                 "cpu (default), cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4");
+  addCompileFlags(app, flags);
+  app.add_option("--threads", flags.threads, "threads that compute (default: processors)")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--tokenizer", flags.tokenizer,
+                 "SentencePiece model instead of the one the configuration names");
+  app.add_option("--cache-dir", flags.cacheDir,
+                 "where compiled models are kept (default: ~/.cache/otodus)");
+  app.add_flag("--no-cache", flags.noCache, "compile even if it was done before; keep nothing");
+}
+
+Result<std::vector<int32_t>> parseTokens(const std::string &text, int64_t bound,
+                                         const std::string &what) {
+  std::vector<int32_t> tokens;
+  const char *at = text.data(), *end = at + text.size();
+  auto separator = [](char c) { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+  for (;;) {
+    while (at != end && separator(*at))
+      ++at;
+    if (at == end)
+      break;
+    const char *word = at;
+    while (at != end && !separator(*at))
+      ++at;
+    int64_t value = 0;
+    auto [rest, error] = std::from_chars(word, at, value);
+    if (error == std::errc::result_out_of_range)
+      value = INT64_MAX;
+    else if (error != std::errc() || rest != at)
+      return Status(Code::Input, what + " expects token ids such as 1,2,3, but got '" +
+                                     std::string(word, at) + "'");
+    if (value < 0 || value > INT32_MAX || (bound > 0 && value >= bound))
+      return Status(Code::Input, what + ": token " + std::string(word, at) + " (number " +
+                                     std::to_string(tokens.size() + 1) +
+                                     ") is outside the vocabulary [0, " +
+                                     std::to_string(bound > 0 ? bound : INT32_MAX) + ")");
+    tokens.push_back(static_cast<int32_t>(value));
+  }
+  return tokens;
+}
+
+Status checkTokens(const std::vector<int32_t> &tokens, int64_t bound) {
+  for (size_t i = 0; bound > 0 && i < tokens.size(); ++i)
+    if (tokens[i] < 0 || tokens[i] >= bound)
+      return Status(Code::Input, "token " + std::to_string(tokens[i]) + " (number " +
+                                     std::to_string(i + 1) + ") is outside the vocabulary [0, " +
+                                     std::to_string(bound) + ")");
+  return Status::ok();
+}
+
+Status checkChoice(const std::string &flag, const std::string &value,
+                   const std::vector<std::string> &choices) {
+  std::string message = flag + " expects ";
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i] == value)
+      return Status::ok();
+    message += (i == 0 ? "" : i + 1 == choices.size() ? " or " : ", ") + choices[i];
+  }
+  message += ", but got '" + value + "'";
+  if (std::string near = formats::nearestWord(value, choices); !near.empty())
+    message += "; did you mean " + near + "?";
+  return Status(Code::Usage, message);
+}
+
+} // namespace otodus::driver

@@ -1,0 +1,92 @@
+//===- OpenModel.h - From what the user names to something that runs -------===//
+//
+// MODEL on the command line is a directory (config.json + model.safetensors), a
+// .mlir file or "-", or an artefact (.oto). Here is the one place that knows. No MLIR
+// in this header: the commands are compiled with exceptions, the compiler is not.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/ModelConfig.h"
+#include "otodus/Formats/Status.h"
+#include "otodus/Runtime/Model.h"
+#include "otodus/Runtime/Session.h"
+#include "otodus/Runtime/ThreadPool.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace otodus::driver {
+
+/// Flags that mean the same wherever a model is compiled or runs.
+struct ModelFlags {
+  std::string target = "cpu"; ///< cpu[:native|x86-64-v3|x86-64-v4]
+  std::string dtype;          ///< "f32", "bf16"; "": f32, or what an artefact has
+  std::string checkpoint;     ///< safetensors file instead of the one the model names
+  std::string tokenizer;      ///< SentencePiece model instead of the configuration's
+  int threads = 0;            ///< 0: one per processor
+  int jobs = 0;               ///< kernels compiled at the same time; 0: one per processor
+  std::string cacheDir;       ///< "": $XDG_CACHE_HOME/otodus or ~/.cache/otodus
+  bool noCache = false;
+  bool timing = false;
+  std::string remarks;        ///< print remarks whose category matches
+};
+
+/// A model ready for sessions.
+struct LoadedModel {
+  std::shared_ptr<const runtime::Model> model;
+  std::shared_ptr<runtime::ThreadPool> pool;
+  /// Absent for a module without a configuration.
+  std::optional<formats::ModelConfig> config;
+  std::string folder;            ///< of the configuration, for the tokenizer's path
+  bool fromCache = false;        ///< compiled by an earlier run
+  double compileSeconds = 0;     ///< 0 if nothing was compiled
+};
+
+/// Loads, and where needed imports and compiles, `path`. Errors keep the codes of the
+/// part that failed; diagnostics of the compiler have gone to stderr by then.
+Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags);
+
+/// Names of the compiled functions that take "tokens".
+struct TokenFunctions {
+  std::string last; ///< logits of the last step, [batch, 1, Vo]; "" if there is none
+  std::string all;  ///< logits of every step, [batch, length, Vo]; "" if there is none
+  std::string lastOutput, allOutput; ///< names of those outputs
+  int64_t outputSize = 0;            ///< Vo
+  int64_t vocabulary = 0;            ///< exclusive bound of token ids, 0 if unknown
+};
+/// Code::Input if the model has neither.
+Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std::string &path);
+
+//===----------------------------------------------------------------------===//
+// For `import` and `compile`
+//===----------------------------------------------------------------------===//
+
+/// mega IR of the model directory `path`. Checks configuration and checkpoint.
+Result<std::string> importToText(const std::string &path, const std::string &dtype);
+
+struct CompileRequest {
+  std::string model;                ///< as for openModel, but no artefact
+  ModelFlags flags;                 ///< `target` is ignored
+  std::vector<std::string> targets; ///< at least one
+  std::string emit = "artefact";    ///< name of the last stage
+  std::string from = "model";       ///< stage the .mlir file is at
+  std::string saveStages;           ///< folder for one file per stage, "" for none
+};
+
+struct Compiled {
+  std::string text;           ///< IR or assembly, when `emit` is not "artefact"
+  formats::Artefact artefact; ///< otherwise; code for all targets
+};
+/// Code::Usage for an unknown stage name.
+Result<Compiled> compileModel(const CompileRequest &request);
+
+/// Names for --emit and --from, in order.
+const std::vector<std::string> &stageNames();
+/// "22.1.8"
+std::string llvmVersion();
+
+} // namespace otodus::driver
