@@ -16,8 +16,8 @@ Tensor ropeFrequencies(int64_t headDim, double base) {
   return frequencies;
 }
 
-Tensor rotary(const Tensor &x, const Tensor &frequencies,
-              const std::vector<int64_t> &position, int64_t chunk, int64_t heads) {
+Tensor rotary(const Tensor &x, const Tensor &frequencies, const std::vector<int64_t> &position,
+              int64_t chunk, int64_t heads) {
   int64_t batch = x.dim(0), length = x.dim(1), width = x.dim(2), part = width / heads;
   Tensor y(x.shape);
   for (int64_t b = 0; b < batch; ++b)
@@ -65,8 +65,7 @@ Tensor chunkAttention(const Tensor &q, const Tensor &k, const Tensor &v,
         for (int64_t j = 0; j <= own; ++j)
           for (int64_t i = 0; i < valueDim; ++i)
             o[row * valueWidth + head * valueDim + i] +=
-                scores[j] / sum *
-                cache.values[((b * chunk + j) * heads + head) * valueDim + i];
+                scores[j] / sum * cache.values[((b * chunk + j) * heads + head) * valueDim + i];
       }
     }
   return o;

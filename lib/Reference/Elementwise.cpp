@@ -101,8 +101,8 @@ Tensor silu(const Tensor &x) {
   return y;
 }
 
-Tensor rmsNorm(const Tensor &x, const Tensor *weight, const Tensor *bias, double eps,
-               double scale, int64_t heads) {
+Tensor rmsNorm(const Tensor &x, const Tensor *weight, const Tensor *bias, double eps, double scale,
+               int64_t heads) {
   int64_t width = x.dim(-1), part = width / heads;
   Tensor y = x;
   for (int64_t row = 0; row < x.size(); row += part) {
@@ -112,8 +112,8 @@ Tensor rmsNorm(const Tensor &x, const Tensor *weight, const Tensor *bias, double
     double rho = 1 / std::sqrt(squares / part + eps);
     for (int64_t k = 0; k < part; ++k) {
       int64_t w = (row + k) % width;
-      y[row + k] = x[row + k] * rho * (weight ? (*weight)[w] + 1 : 1) * scale +
-                   (bias ? (*bias)[w] : 0);
+      y[row + k] =
+          x[row + k] * rho * (weight ? (*weight)[w] + 1 : 1) * scale + (bias ? (*bias)[w] : 0);
     }
   }
   return y;
@@ -130,8 +130,8 @@ Tensor layerNorm(const Tensor &x, const Tensor *weight, const Tensor *bias, doub
       variance += (x[row + k] - mean) * (x[row + k] - mean) / width;
     double rho = 1 / std::sqrt(variance + eps);
     for (int64_t k = 0; k < width; ++k)
-      y[row + k] = (x[row + k] - mean) * rho * (weight ? (*weight)[k] + 1 : 1) +
-                   (bias ? (*bias)[k] : 0);
+      y[row + k] =
+          (x[row + k] - mean) * rho * (weight ? (*weight)[k] + 1 : 1) + (bias ? (*bias)[k] : 0);
   }
   return y;
 }

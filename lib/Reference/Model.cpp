@@ -15,13 +15,12 @@ const Tensor *find(const Parameters &parameters, const std::string &name) {
   return it == parameters.end() ? nullptr : &it->second;
 }
 
-NormState freshNorm(const formats::ModelConfig &config, int64_t batch,
-                    const Parameters &parameters, const std::string &prefix) {
+NormState freshNorm(const formats::ModelConfig &config, int64_t batch, const Parameters &parameters,
+                    const std::string &prefix) {
   const Tensor *count = find(parameters, prefix + "prior_count");
-  return freshNormState(batch, config.norm_num_groups,
-                        count ? static_cast<int64_t>((*count)[0]) : 0,
-                        find(parameters, prefix + "prior_mean"),
-                        find(parameters, prefix + "prior_logv"));
+  return freshNormState(
+      batch, config.norm_num_groups, count ? static_cast<int64_t>((*count)[0]) : 0,
+      find(parameters, prefix + "prior_mean"), find(parameters, prefix + "prior_logv"));
 }
 
 } // namespace
@@ -30,8 +29,7 @@ BlockState freshBlockState(const formats::ModelConfig &config, int64_t batch,
                            const Parameters &parameters, const std::string &prefix) {
   return {freshNorm(config, batch, parameters, prefix + "mega.timenorm."),
           Tensor({batch, config.model_dim, config.cema_ndim, 2}),
-          emptyChunkCache(batch, config.chunk_size, config.num_heads, config.dz(),
-                          config.dv())};
+          emptyChunkCache(batch, config.chunk_size, config.num_heads, config.dz(), config.dv())};
 }
 
 Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameters,
@@ -57,13 +55,12 @@ Tensor block(const Tensor &x, const Parameters &parameters, const std::string &p
   };
   int64_t heads = config.num_heads, chunk = config.chunk_size;
 
-  Tensor xn = timestepNorm(x, parameter("timenorm.weight"), parameter("timenorm.bias"),
-                           state.norm, config.norm_num_groups, config.norm_eps);
-  Tensor cx = cema(xn, parameter("cema.alpha"), parameter("cema.delta"),
-                   parameter("cema.theta"), parameter("cema.gamma"), parameter("cema.omega"),
-                   state.h);
-  Tensor mx = rmsNorm(cx, find(parameters, prefix + "mega.rmsnorm.weight"), nullptr,
-                      config.norm_eps);
+  Tensor xn = timestepNorm(x, parameter("timenorm.weight"), parameter("timenorm.bias"), state.norm,
+                           config.norm_num_groups, config.norm_eps);
+  Tensor cx = cema(xn, parameter("cema.alpha"), parameter("cema.delta"), parameter("cema.theta"),
+                   parameter("cema.gamma"), parameter("cema.omega"), state.h);
+  Tensor mx =
+      rmsNorm(cx, find(parameters, prefix + "mega.rmsnorm.weight"), nullptr, config.norm_eps);
 
   // Spec 3.5: one z, and two affine views of its per-head normalisation.
   Tensor z = linear(mx, parameter("wz.weight"), &parameter("wz.bias"));
@@ -81,12 +78,12 @@ Tensor block(const Tensor &x, const Parameters &parameters, const std::string &p
   Tensor vBefore = linear(xn, parameter("wv.weight"), &parameter("wv.bias"));
   Tensor rBefore = linear(mx, parameter("wr.weight"), &parameter("wr.bias"));
   Tensor o = chunkAttention(rotary(q, frequencies, position, chunk, heads),
-                            rotary(k, frequencies, position, chunk, heads), silu(vBefore),
-                            position, state.cache);
+                            rotary(k, frequencies, position, chunk, heads), silu(vBefore), position,
+                            state.cache);
   Tensor hh = add(linear(mx, parameter("wh1.weight"), &parameter("wh1.bias")),
                   linear(multiply(o, silu(rBefore)), parameter("wh2.weight")));
   if (middle)
-    *middle = {{"xn", xn}, {"cx", cx},           {"mx", mx},          {"z", z}, {"q", q},
+    *middle = {{"xn", xn}, {"cx", cx},         {"mx", mx},         {"z", z}, {"q", q},
                {"k", k},   {"v_pre", vBefore}, {"r_pre", rBefore}, {"o", o}};
   return add(x, hh);
 }
@@ -125,8 +122,7 @@ Result<Model> Model::create(const formats::ModelConfig &config, Parameters param
     }
   }
   if (!problems.empty())
-    return Status(Code::File,
-                  "parameters do not fit the configuration: " + problems.substr(2));
+    return Status(Code::File, "parameters do not fit the configuration: " + problems.substr(2));
   const Tensor *stored = find(model.parameters_, "rope.freqs");
   model.frequencies_ = stored ? *stored : ropeFrequencies(config.dz(), config.ropeBase());
   return model;
@@ -149,8 +145,7 @@ Result<Tensor> Model::forward(const Tokens &tokens, ModelState &state,
                                    std::to_string(tokens.batch));
   for (int64_t id : tokens.ids)
     if (id < 0 || id >= config_.vocab_size)
-      return Status(Code::Input, "token " + std::to_string(id) +
-                                     " is outside the vocabulary [0, " +
+      return Status(Code::Input, "token " + std::to_string(id) + " is outside the vocabulary [0, " +
                                      std::to_string(config_.vocab_size) + ")");
 
   const Tensor &table = parameters_.at("embed.weight");
@@ -170,8 +165,7 @@ Result<Tensor> Model::forward(const Tokens &tokens, ModelState &state,
   return linear(x, config_.share_emb ? table : parameters_.at("output.output.weight"));
 }
 
-Result<Tensor> windowedForward(const Model &model, const Tokens &tokens,
-                               const NormWindow &window) {
+Result<Tensor> windowedForward(const Model &model, const Tokens &tokens, const NormWindow &window) {
   int64_t chunk = model.config().chunk_size;
   int64_t stride = std::max<int64_t>(1, window.chunksPerCall) * chunk;
   ModelState state = model.freshState(tokens.batch);

@@ -16,8 +16,7 @@ Result<Tensor> read(const formats::Tensor &tensor) {
   return result;
 }
 
-Result<Parameters> readParameters(const formats::SafetensorsFile &file,
-                                  const std::string &prefix) {
+Result<Parameters> readParameters(const formats::SafetensorsFile &file, const std::string &prefix) {
   Parameters parameters;
   for (const formats::Tensor &tensor : file.tensors()) {
     if (!tensor.name.starts_with(prefix))

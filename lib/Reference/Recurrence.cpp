@@ -12,8 +12,8 @@ namespace {
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 } // namespace
 
-NormState freshNormState(int64_t batch, int64_t groups, int64_t priorCount,
-                         const Tensor *priorMean, const Tensor *priorLogVariance) {
+NormState freshNormState(int64_t batch, int64_t groups, int64_t priorCount, const Tensor *priorMean,
+                         const Tensor *priorLogVariance) {
   NormState state{std::vector<int64_t>(batch, priorCount), Tensor({batch, groups}, 0),
                   Tensor({batch, groups}, 1)};
   for (int64_t i = 0; i < batch * groups; ++i) {
@@ -25,9 +25,8 @@ NormState freshNormState(int64_t batch, int64_t groups, int64_t priorCount,
   return state;
 }
 
-Tensor timestepNorm(const Tensor &x, const Tensor &weight, const Tensor &bias,
-                    NormState &state, int64_t groups, double eps,
-                    const std::vector<uint8_t> *padding) {
+Tensor timestepNorm(const Tensor &x, const Tensor &weight, const Tensor &bias, NormState &state,
+                    int64_t groups, double eps, const std::vector<uint8_t> *padding) {
   int64_t batch = x.dim(0), length = x.dim(1), width = x.dim(2), part = width / groups;
   Tensor y(x.shape);
   for (int64_t b = 0; b < batch; ++b)
@@ -68,9 +67,9 @@ Tensor scan(const Tensor &decay, const Tensor &input, Tensor &h, bool isComplex)
         int64_t at = ((b * length + t) * width + w) * parts, carried = (b * width + w) * parts;
         int64_t d = constant ? w * parts : at;
         if (isComplex) {
-          std::complex<double> next = std::complex(decay[d], decay[d + 1]) *
-                                          std::complex(h[carried], h[carried + 1]) +
-                                      std::complex(input[at], input[at + 1]);
+          std::complex<double> next =
+              std::complex(decay[d], decay[d + 1]) * std::complex(h[carried], h[carried + 1]) +
+              std::complex(input[at], input[at + 1]);
           y[at] = h[carried] = next.real();
           y[at + 1] = h[carried + 1] = next.imag();
         } else {
@@ -80,11 +79,10 @@ Tensor scan(const Tensor &decay, const Tensor &input, Tensor &h, bool isComplex)
   return y;
 }
 
-CemaCoefficients cemaCoefficients(const Tensor &alpha, const Tensor &delta,
-                                  const Tensor &theta, const Tensor &gamma) {
+CemaCoefficients cemaCoefficients(const Tensor &alpha, const Tensor &delta, const Tensor &theta,
+                                  const Tensor &gamma) {
   int64_t width = alpha.dim(0), order = alpha.dim(1);
-  CemaCoefficients c{Tensor({width, order}), Tensor({width, order, 2}),
-                     Tensor({width, order, 2})};
+  CemaCoefficients c{Tensor({width, order}), Tensor({width, order, 2}), Tensor({width, order, 2})};
   for (int64_t d = 0; d < width; ++d)
     for (int64_t k = 0; k < order; ++k) {
       int64_t i = d * order + k;

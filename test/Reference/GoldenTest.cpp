@@ -135,8 +135,8 @@ TEST_P(TimestepNormGolden, Forward) {
     NormState state;
     if (golden.has("prior_mean")) {
       Tensor mean = golden["prior_mean"], logv = golden["prior_logv"];
-      state = freshNormState(x.dim(0), groups,
-                             static_cast<int64_t>(golden.number("prior_count")), &mean, &logv);
+      state = freshNormState(x.dim(0), groups, static_cast<int64_t>(golden.number("prior_count")),
+                             &mean, &logv);
     } else if (golden.has("prev_mean")) {
       state = {golden.integers("prev_count"), golden["prev_mean"], golden["prev_var"]};
     } else {
@@ -205,10 +205,10 @@ TEST_P(AttentionGolden, Forward) {
     std::vector<Tensor> outputs;
     for (size_t i = 0; i < split.size(); ++i) {
       int64_t begin = position[0], end = begin + split[i];
-      outputs.push_back(chunkAttention(
-          rotary(steps(q, begin, end), frequencies, position, chunk, heads),
-          rotary(steps(k, begin, end), frequencies, position, chunk, heads),
-          steps(v, begin, end), position, cache));
+      outputs.push_back(
+          chunkAttention(rotary(steps(q, begin, end), frequencies, position, chunk, heads),
+                         rotary(steps(k, begin, end), frequencies, position, chunk, heads),
+                         steps(v, begin, end), position, cache));
       position.assign(batch, end);
       if (split.size() > 1)
         EXPECT_EQ(end % chunk, golden["cache_counts_after_each_piece"][i]);
@@ -351,8 +351,7 @@ TEST(ModelGolden, LongEvaluation) {
   NormWindow window{static_cast<int64_t>(golden.number("norm_window_chunks")),
                     static_cast<int64_t>(golden.number("trigger_chunks")),
                     static_cast<int64_t>(golden.number("chunks_per_call"))};
-  golden.compare("nll",
-                 negativeLogLikelihood(*windowedForward(model, tokens, window), targets));
+  golden.compare("nll", negativeLogLikelihood(*windowedForward(model, tokens, window), targets));
   window.windowChunks = 0;
   golden.compare("nll_plain",
                  negativeLogLikelihood(*windowedForward(model, tokens, window), targets));
@@ -380,8 +379,7 @@ TEST(ModelGolden, Generate) {
 }
 
 TEST(ModelGolden, TinyCheckpoint) {
-  auto file =
-      formats::SafetensorsFile::open(OTODUS_GOLDEN_DIR "/tiny-megalodon/model.safetensors");
+  auto file = formats::SafetensorsFile::open(OTODUS_GOLDEN_DIR "/tiny-megalodon/model.safetensors");
   ASSERT_TRUE(file.isOk()) << file.status().message();
   auto config = formats::ModelConfig::load(OTODUS_GOLDEN_DIR "/tiny-megalodon/config.json");
   ASSERT_TRUE(config.isOk()) << config.status().message();
@@ -394,8 +392,7 @@ TEST(ModelGolden, TinyCheckpoint) {
   golden.compare("logits", run(*model, tokens, {tokens.length}, state));
   state = model->freshState(ragged.batch);
   golden.compare("ragged_logits", run(*model, ragged, {ragged.length}, state));
-  expectGreedy(*model, toTokens(golden["greedy_tokens"]),
-               golden.integers("greedy_prompt_len")[0]);
+  expectGreedy(*model, toTokens(golden["greedy_tokens"]), golden.integers("greedy_prompt_len")[0]);
 }
 
 TEST(SamplingGolden, Filters) {

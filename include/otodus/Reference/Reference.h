@@ -112,9 +112,8 @@ NormState freshNormState(int64_t batch, int64_t groups, int64_t priorCount = 0,
 
 /// x [B, L, D], weight and bias [D]; `groups` divides D. `padding` is null or has B*L
 /// entries; a step with a non-zero entry gives y = 0 and leaves the state alone.
-Tensor timestepNorm(const Tensor &x, const Tensor &weight, const Tensor &bias,
-                    NormState &state, int64_t groups, double eps,
-                    const std::vector<uint8_t> *padding = nullptr);
+Tensor timestepNorm(const Tensor &x, const Tensor &weight, const Tensor &bias, NormState &state,
+                    int64_t groups, double eps, const std::vector<uint8_t> *padding = nullptr);
 
 //===----------------------------------------------------------------------===//
 // Recurrences
@@ -132,8 +131,8 @@ struct CemaCoefficients {
   Tensor g; ///< output, complex
 };
 /// alpha, delta [D, N, 1], theta [D, 1, 1], gamma [D, N, 2].
-CemaCoefficients cemaCoefficients(const Tensor &alpha, const Tensor &delta,
-                                  const Tensor &theta, const Tensor &gamma);
+CemaCoefficients cemaCoefficients(const Tensor &alpha, const Tensor &delta, const Tensor &theta,
+                                  const Tensor &gamma);
 
 /// Complex exponential moving average (spec 3.2): x [B, L, D], parameters as above and
 /// omega [D, 1], h [B, D, N, 2] carried -> y [B, L, D].
@@ -149,8 +148,8 @@ Tensor ropeFrequencies(int64_t headDim, double base);
 
 /// Rotates x [B, L, H*d] by interleaved pairs; step t of sequence b is at
 /// (position[b] + t) mod chunk (spec 3.6). frequencies [d/2]; position has B entries.
-Tensor rotary(const Tensor &x, const Tensor &frequencies,
-              const std::vector<int64_t> &position, int64_t chunk, int64_t heads);
+Tensor rotary(const Tensor &x, const Tensor &frequencies, const std::vector<int64_t> &position,
+              int64_t chunk, int64_t heads);
 
 /// Keys (rotated) and values of the open chunk. Of each sequence only the first
 /// position mod C entries mean anything.
@@ -175,8 +174,7 @@ Tensor chunkAttention(const Tensor &q, const Tensor &k, const Tensor &v,
 using Parameters = std::map<std::string, Tensor>;
 
 /// The tensors of `file` whose names start with `prefix`, under the rest of the name.
-Result<Parameters> readParameters(const formats::SafetensorsFile &file,
-                                  const std::string &prefix);
+Result<Parameters> readParameters(const formats::SafetensorsFile &file, const std::string &prefix);
 
 /// What one block carries (spec 5).
 struct BlockState {
@@ -252,8 +250,7 @@ struct NormWindow {
   int64_t windowChunks = 6, triggerChunks = 8, chunksPerCall = 2;
 };
 /// Logits [B, L, Vo] of all steps from a fresh state. Errors as Model::forward.
-Result<Tensor> windowedForward(const Model &model, const Tokens &tokens,
-                               const NormWindow &window);
+Result<Tensor> windowedForward(const Model &model, const Tokens &tokens, const NormWindow &window);
 
 /// How a token is drawn (spec 6). Top-p is used if > 0, else top-k if > 0. With minP > 0,
 /// tokens less likely than minP times the likeliest are dropped before either.

@@ -1,0 +1,219 @@
+//===- GoldenCase.h - A computation with its expected numbers ---------------===//
+//
+// The heart of `otodus check`. A case is an op, a block, a layer or a whole model
+// with inputs, initial states, splits and expected results. It comes from a golden
+// file (test/golden/README.md describes them) or from a random generator with
+// lib/Reference as the oracle, and it becomes a program for the compiler. How the
+// program is compiled and run is behind CaseRunner.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/ModelConfig.h"
+#include "otodus/Formats/Status.h"
+#include "otodus/Reference/Reference.h"
+
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace otodus::driver {
+
+enum class CaseKind { TimestepNorm, Cema, Attention, Ffn, Block, Layer, Model, Sampling };
+
+/// "timestep_norm", "cema", "attention", "ffn", "block", "layer", "model",
+/// "sampling_schedule": the `op` of golden files.
+const char *nameOf(CaseKind kind);
+
+/// How a value crosses the border to the compiled program.
+enum class CaseType { Float, Int64, Int32, Bool };
+
+struct CaseInput {
+  std::string name; ///< mega.name of the argument
+  CaseType type = CaseType::Float;
+  reference::Tensor value; ///< [B, L, ...] in the program's shape ([B, L, H, d] with heads)
+};
+
+struct CaseState {
+  std::string name; ///< mega.state of the argument
+  CaseType type = CaseType::Float;
+  std::vector<int64_t> shape; ///< of one sequence
+  bool openChunk = false;     ///< only the first (position mod chunk) entries count
+  /// [B, shape...]; none: a fresh state, all 0.
+  std::optional<reference::Tensor> initial;
+};
+
+enum class Measure {
+  MaxRelative, ///< max |a-b| / max(1, max |b|)
+  Absolute,    ///< max |a-b|
+  RelativeRms, ///< sqrt(sum (a-b)^2 / sum b^2)
+  Exact,       ///< number of differing elements
+};
+
+/// A number or tensor that must come out.
+struct Expectation {
+  enum class Source {
+    Output,   ///< what the function returned over all steps, joined
+    State,    ///< a state when the last step has run
+    Position, ///< (position mod chunk) of the first sequence
+  };
+  std::string label; ///< name of the tensor in the golden file
+  Source source = Source::Output;
+  std::string name;   ///< of the program's output or state
+  int64_t piece = -1; ///< State, Position: after this piece of the stored split; -1: at the end
+  reference::Tensor value;
+  Measure measure = Measure::MaxRelative;
+  double tolerance = 0;
+};
+
+struct GoldenCase {
+  std::string name; ///< stem of the file
+  CaseKind kind = CaseKind::Cema;
+  int64_t batch = 0, length = 0;
+  /// The fields the kind uses: D, G, eps (timestep_norm); D, N (cema); H, Z, E, C (attention);
+  /// D, F, eps, swiglu, rescale_nffn (ffn); all of a layer's (block, layer); all (model).
+  formats::ModelConfig config;
+  std::vector<CaseInput> inputs; ///< order of the function's arguments
+  std::vector<CaseState> states; ///< ditto; empty for models: they start fresh
+  /// By symbol: names as in the file ("param." included), of models the checkpoint's names.
+  reference::Parameters weights;
+  std::vector<int64_t> pieces; ///< the stored split; empty if there is none
+  std::vector<Expectation> expectations;
+  /// Activations stay f32 under bf16: rounding the input alone would be the whole error.
+  bool keepInputsF32 = false;
+  /// Stored results that are not checked yet: gradients, training.
+  std::vector<std::string> notChecked;
+
+  // Models only.
+  /// Input "tokens" is inputs[0]; with `targets` the negative log-likelihoods are outputs
+  /// too, "nll" per step and "loss", their mean.
+  std::optional<reference::Tokens> targets;
+  /// Expected under the long-evaluation option, label "nll" (spec 5).
+  std::optional<reference::NormWindow> normWindow;
+  reference::Tensor windowNll; ///< [B, L]
+  double windowTolerance = 0;
+  Measure windowMeasure = Measure::MaxRelative;
+  /// Greedy continuation: prompt, then what must be generated. Fed teacher-forced.
+  std::optional<reference::Tokens> greedy;
+  int64_t promptLength = 0;
+  /// More inputs to the same model, each a case of its own (ragged lengths).
+  std::vector<GoldenCase> more;
+
+  // Sampling only: expected distributions [rows, V] of `logits` [rows, V].
+  struct Distribution {
+    std::string label;
+    reference::SamplingFilter filter;
+    reference::Tensor value;
+  };
+  reference::Tensor logits;
+  std::vector<Distribution> distributions;
+};
+
+/// Reads a golden file. `dtype` is "f32" or "bf16" and decides the tolerances.
+/// `parametersPath`: file with the parameters of model_stream, _ragged, _longeval and
+/// _generate files ("" : the sibling file *_train of the same prefix). A file without
+/// metadata beside a config.json is the expectation of that checkpoint.
+/// Code::File for a file that is damaged or lacks a tensor, Code::Input for a case that is
+/// not understood (unknown op, shapes that do not belong together).
+Result<GoldenCase> readGoldenCase(const std::string &path, const std::string &dtype,
+                                  const std::string &parametersPath = "");
+
+/// A case of odd shapes, extreme values and a random split, with lib/Reference's results as
+/// expectation. The same kind and seed make the same case on every machine. Sampling is
+/// not generated (gives Model).
+GoldenCase randomCase(CaseKind kind, uint64_t seed, const std::string &dtype);
+
+/// MLIR text of a module with the function @forward for any kind but Model and Sampling.
+/// Arguments: inputs, position (attention, block, layer), states; results: outputs,
+/// states. Every argument and result has mega.name; states have mega.state, the same on
+/// argument and result; the position has mega.position. Weights are mega.weight symbols.
+std::string moduleFor(const GoldenCase &golden, const std::string &dtype);
+
+/// Outputs of the function @forward in order, and their types (Model: "logits").
+std::vector<std::string> outputNames(const GoldenCase &golden);
+
+/// Names of a model's states as the importer gives them, of layer `layer`:
+/// "layers.0.mega.timenorm.count", ".mean", ".variance", "layers.0.mega.cema.h",
+/// "layers.0.mega.attention.keys", ".values"; of the final norm "output.final_norm.count", ….
+std::string layerStateName(int64_t layer, const std::string &what);
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+/// Sequences in progress.
+class CaseSession {
+public:
+  virtual ~CaseSession() = default;
+  /// Runs @forward over the next steps. `inputs` have [B, L, ...]; every output is filled.
+  virtual Status run(const std::vector<CaseInput> &inputs,
+                     std::map<std::string, reference::Tensor> &outputs) = 0;
+  /// [B, shape...]
+  virtual Result<reference::Tensor> state(const std::string &name) = 0;
+  virtual Status setState(const std::string &name, CaseType type,
+                          const reference::Tensor &value) = 0;
+  /// Absolute position of each sequence.
+  virtual Result<std::vector<int64_t>> positions() = 0;
+};
+
+/// A compiled case; must not outlive it.
+class CaseProgram {
+public:
+  virtual ~CaseProgram() = default;
+  virtual Result<std::unique_ptr<CaseSession>> start(int64_t batch) = 0;
+};
+
+/// Compiles cases for one target and dtype.
+class CaseRunner {
+public:
+  virtual ~CaseRunner() = default;
+  /// Kind Model: `module` is empty; import golden.config, with golden.weights as the
+  /// checkpoint and a function @forward from "tokens" to "logits" of every step.
+  /// Others: `module` is moduleFor(golden, dtype).
+  virtual Result<std::unique_ptr<CaseProgram>>
+  compile(const GoldenCase &golden, const std::string &module, const std::string &dtype) = 0;
+};
+
+/// Runs cases with lib/Reference: checks the machinery itself, and golden files against
+/// the reference.
+std::unique_ptr<CaseRunner> referenceRunner();
+
+//===----------------------------------------------------------------------===//
+// Comparing
+//===----------------------------------------------------------------------===//
+
+/// NaN and infinities in `found`, and different sizes, give infinity; shapes may differ
+/// in how a width is cut into heads.
+double measureError(Measure measure, const reference::Tensor &found,
+                    const reference::Tensor &expected);
+
+struct CheckCounts {
+  int64_t ok = 0, failed = 0, notChecked = 0;
+};
+
+struct CheckOptions {
+  std::string dtype = "f32";
+  bool forward = true; ///< whole sequences
+  bool stream = true;  ///< stored splits
+  /// The sampler under test: logits [V] -> distribution. Null: distributions are not checked.
+  std::function<std::vector<double>(const std::vector<double> &, const reference::SamplingFilter &)>
+      distribution;
+};
+
+/// Compiles and runs the case and prints a line per tensor to `out`:
+/// "label error tolerance ok|FAIL". Adds to `counts`. A Status is an error that ended the
+/// case (also printed by the caller); a failed comparison is none. A case of which nothing
+/// was compared counts as one failure.
+Status checkCase(const GoldenCase &golden, CaseRunner &runner, const CheckOptions &options,
+                 std::ostream &out, CheckCounts &counts);
+
+/// "12 ok, 0 failed, 3 not checked"
+std::string summary(const CheckCounts &counts);
+
+} // namespace otodus::driver

@@ -1,0 +1,331 @@
+//===- CheckRun.cpp - Running a case and comparing --------------------------===//
+
+#include "otodus/Driver/GoldenCase.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <numeric>
+#include <ostream>
+
+namespace otodus::driver {
+
+using reference::Tensor;
+using reference::Tokens;
+
+double measureError(Measure measure, const Tensor &found, const Tensor &expected) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  if (found.size() != expected.size())
+    return infinity;
+  double worst = 0, largest = 0, squares = 0, reference = 0, different = 0;
+  for (int64_t i = 0; i < found.size(); ++i) {
+    if (!std::isfinite(found[i]) || !std::isfinite(expected[i]))
+      return infinity;
+    double difference = std::abs(found[i] - expected[i]);
+    worst = std::max(worst, difference);
+    largest = std::max(largest, std::abs(expected[i]));
+    squares += difference * difference;
+    reference += expected[i] * expected[i];
+    different += difference != 0;
+  }
+  switch (measure) {
+  case Measure::MaxRelative:
+    return worst / std::max(1.0, largest);
+  case Measure::Absolute:
+    return worst;
+  case Measure::RelativeRms:
+    return squares == 0 ? 0 : std::sqrt(squares / reference);
+  case Measure::Exact:
+    return different;
+  }
+  return infinity;
+}
+
+std::string summary(const CheckCounts &counts) {
+  return std::to_string(counts.ok) + " ok, " + std::to_string(counts.failed) + " failed, " +
+         std::to_string(counts.notChecked) + " not checked";
+}
+
+namespace {
+
+std::vector<CaseInput> stepsOf(const std::vector<CaseInput> &inputs, int64_t begin, int64_t end) {
+  std::vector<CaseInput> result;
+  for (const CaseInput &input : inputs)
+    result.push_back({input.name, input.type, reference::steps(input.value, begin, end)});
+  return result;
+}
+
+CaseInput tokenInput(const Tokens &tokens) {
+  return {"tokens", CaseType::Int32,
+          Tensor({tokens.batch, tokens.length},
+                 std::vector<double>(tokens.ids.begin(), tokens.ids.end()))};
+}
+
+class Checker {
+public:
+  Checker(const GoldenCase &golden, CaseProgram &program, const CheckOptions &options,
+          std::ostream &out, CheckCounts &counts)
+      : golden_(golden), program_(program), options_(options), out_(out), counts_(counts) {}
+
+  Status run() {
+    if (options_.forward)
+      OTODUS_RETURN_IF_ERROR(runSplit({golden_.length}, ""));
+    if (options_.stream && !golden_.pieces.empty())
+      OTODUS_RETURN_IF_ERROR(runSplit(golden_.pieces, " (pieces)"));
+    if (options_.stream && golden_.normWindow)
+      OTODUS_RETURN_IF_ERROR(runWindow());
+    if (options_.stream && golden_.greedy)
+      OTODUS_RETURN_IF_ERROR(runGreedy());
+    return {};
+  }
+
+private:
+  void report(const std::string &label, double error, double tolerance, bool ok) {
+    char text[256];
+    std::snprintf(text, sizeof(text), "  %-44s %9.2e %9.2e  %s\n", label.c_str(), error, tolerance,
+                  ok ? "ok" : "FAIL");
+    out_ << text;
+    ++(ok ? counts_.ok : counts_.failed);
+  }
+  void compare(const std::string &label, Measure measure, double tolerance, const Tensor &found,
+               const Tensor &expected) {
+    double error = measureError(measure, found, expected);
+    report(label, error, tolerance, error <= tolerance);
+  }
+
+  Status compare(const Expectation &expectation, const std::string &suffix,
+                 const std::map<std::string, Tensor> &outputs, CaseSession &session) {
+    Tensor found;
+    switch (expectation.source) {
+    case Expectation::Source::Output: {
+      auto it = outputs.find(expectation.name);
+      if (it == outputs.end())
+        return Status(Code::Internal,
+                      golden_.name + ": the program has no output " + expectation.name);
+      found = it->second;
+      break;
+    }
+    case Expectation::Source::State: {
+      Result<Tensor> state = session.state(expectation.name);
+      if (!state.isOk())
+        return state.status();
+      found = std::move(*state);
+      // Of keys and values only those of the open chunk are stored.
+      const Tensor &value = expectation.value;
+      if (found.rank() == 4 && value.rank() == 4 && value.dim(1) < found.dim(1))
+        found = reference::steps(found, 0, value.dim(1));
+      break;
+    }
+    case Expectation::Source::Position: {
+      Result<std::vector<int64_t>> positions = session.positions();
+      if (!positions.isOk())
+        return positions.status();
+      found = Tensor(
+          {}, std::vector{static_cast<double>(positions->at(0) % golden_.config.chunk_size)});
+      break;
+    }
+    }
+    compare(expectation.label + suffix, expectation.measure, expectation.tolerance, found,
+            expectation.value);
+    return {};
+  }
+
+  Result<std::unique_ptr<CaseSession>> start(int64_t batch) {
+    Result<std::unique_ptr<CaseSession>> session = program_.start(batch);
+    if (!session.isOk())
+      return session;
+    for (const CaseState &state : golden_.states)
+      if (state.initial)
+        OTODUS_RETURN_IF_ERROR((*session)->setState(state.name, state.type, *state.initial));
+    return session;
+  }
+
+  Status runSplit(const std::vector<int64_t> &pieces, const std::string &suffix) {
+    Result<std::unique_ptr<CaseSession>> session = start(golden_.batch);
+    if (!session.isOk())
+      return session.status();
+    bool stored = !suffix.empty();
+    std::map<std::string, std::vector<Tensor>> parts;
+    int64_t begin = 0;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      std::map<std::string, Tensor> outputs;
+      OTODUS_RETURN_IF_ERROR(
+          (*session)->run(stepsOf(golden_.inputs, begin, begin + pieces[i]), outputs));
+      begin += pieces[i];
+      for (auto &[name, value] : outputs)
+        parts[name].push_back(std::move(value));
+      for (const Expectation &expectation : golden_.expectations)
+        if (stored && expectation.piece == static_cast<int64_t>(i))
+          OTODUS_RETURN_IF_ERROR(compare(expectation, "", outputs, **session));
+    }
+    std::map<std::string, Tensor> outputs;
+    for (const auto &[name, values] : parts)
+      outputs[name] = reference::joinSteps(values);
+    if (golden_.targets && outputs.contains("logits")) {
+      Tensor nll = reference::negativeLogLikelihood(outputs["logits"], *golden_.targets);
+      double sum = std::accumulate(nll.data.begin(), nll.data.end(), 0.0);
+      outputs["loss"] = Tensor({}, std::vector{sum / static_cast<double>(nll.size())});
+      outputs["nll"] = std::move(nll);
+    }
+    for (const Expectation &expectation : golden_.expectations)
+      if (expectation.piece == -1)
+        OTODUS_RETURN_IF_ERROR(compare(expectation, suffix, outputs, **session));
+    return {};
+  }
+
+  Result<Tensor> logits(CaseSession &session, const Tokens &tokens) {
+    std::map<std::string, Tensor> outputs;
+    OTODUS_RETURN_IF_ERROR(session.run({tokenInput(tokens)}, outputs));
+    auto it = outputs.find("logits");
+    if (it == outputs.end())
+      return Status(Code::Internal, golden_.name + ": the program has no output logits");
+    return std::move(it->second);
+  }
+
+  /// Spec 5's evaluation with windowed normalisation, as reference::windowedForward.
+  Status runWindow() {
+    const reference::NormWindow &window = *golden_.normWindow;
+    int64_t chunk = golden_.config.chunk_size, stride = window.chunksPerCall * chunk;
+    Tokens tokens = reference::toTokens(golden_.inputs[0].value);
+    Result<std::unique_ptr<CaseSession>> session = start(tokens.batch);
+    if (!session.isOk())
+      return session.status();
+    std::vector<Tensor> pieces;
+    for (int64_t begin = 0, end = 0; begin < tokens.length; begin = end) {
+      end = std::min(begin + stride, tokens.length);
+      if (end - begin > chunk)
+        end -= end % chunk;
+      Result<Tensor> piece = logits(**session, reference::steps(tokens, begin, end));
+      if (!piece.isOk())
+        return piece.status();
+      pieces.push_back(std::move(*piece));
+      if (end == tokens.length || end < window.triggerChunks * chunk)
+        continue;
+      Result<std::unique_ptr<CaseSession>> recent = start(tokens.batch);
+      if (!recent.isOk())
+        return recent.status();
+      int64_t first = std::max<int64_t>(0, end - window.windowChunks * chunk);
+      Result<Tensor> unused = logits(**recent, reference::steps(tokens, first, end));
+      if (!unused.isOk())
+        return unused.status();
+      for (int64_t i = 0; i <= golden_.config.num_layers; ++i)
+        for (const char *what : {"count", "mean", "variance"}) {
+          std::string name = i < golden_.config.num_layers
+                                 ? layerStateName(i, std::string("mega.timenorm.") + what)
+                                 : std::string("output.final_norm.") + what;
+          Result<Tensor> state = (*recent)->state(name);
+          if (!state.isOk())
+            return state.status();
+          CaseType type = std::string(what) == "count" ? CaseType::Int64 : CaseType::Float;
+          OTODUS_RETURN_IF_ERROR((*session)->setState(name, type, *state));
+        }
+    }
+    Tensor nll = reference::negativeLogLikelihood(reference::joinSteps(pieces), *golden_.targets);
+    compare("nll (norm window)", golden_.windowMeasure, golden_.windowTolerance, nll,
+            golden_.windowNll);
+    return {};
+  }
+
+  /// Feeds the prompt and then the stored tokens one by one; before each the largest logit
+  /// must be that token's. Under bf16 only where the reference's two best are further apart
+  /// than twice the error.
+  Status runGreedy() {
+    const Tokens &tokens = *golden_.greedy;
+    Result<reference::Model> model = reference::Model::create(golden_.config, golden_.weights);
+    if (!model.isOk())
+      return model.status();
+    reference::ModelState state = model->freshState(1);
+    Result<Tensor> expected = model->forward(tokens, state);
+    if (!expected.isOk())
+      return expected.status();
+    Result<std::unique_ptr<CaseSession>> session = start(1);
+    if (!session.isOk())
+      return session.status();
+
+    int64_t wrong = 0, width = golden_.config.outputSize();
+    for (int64_t t = golden_.promptLength, begin = 0; t < tokens.length; begin = t, ++t) {
+      Result<Tensor> found = logits(**session, reference::steps(tokens, begin, t));
+      if (!found.isOk())
+        return found.status();
+      if (found->size() < width)
+        return Status(Code::Internal, golden_.name + ": the logits are too few");
+      std::vector<double> own(found->data.end() - width, found->data.end());
+      auto row = expected->data.begin() + (t - 1) * width;
+      std::vector<double> best(row, row + width);
+      if (options_.dtype == "bf16") {
+        double error = 0;
+        for (int64_t i = 0; i < width; ++i)
+          error = std::max(error, std::abs(own[i] - best[i]));
+        std::partial_sort(best.begin(), best.begin() + std::min<int64_t>(2, width), best.end(),
+                          std::greater<>());
+        if (width > 1 && best[0] - best[1] <= 2 * error)
+          continue;
+      }
+      bool finite = std::all_of(own.begin(), own.end(), [](double x) { return std::isfinite(x); });
+      wrong += !finite || reference::argmax(own) != tokens.ids[t];
+    }
+    report("greedy tokens", static_cast<double>(wrong), 0, wrong == 0);
+    return {};
+  }
+
+  const GoldenCase &golden_;
+  CaseProgram &program_;
+  const CheckOptions &options_;
+  std::ostream &out_;
+  CheckCounts &counts_;
+};
+
+void checkDistributions(const GoldenCase &golden, const CheckOptions &options, std::ostream &out,
+                        CheckCounts &counts) {
+  for (const GoldenCase::Distribution &d : golden.distributions) {
+    Tensor found(golden.logits.shape);
+    int64_t width = golden.logits.dim(1);
+    for (int64_t row = 0; row < golden.logits.dim(0); ++row) {
+      auto begin = golden.logits.data.begin() + row * width;
+      std::vector<double> p =
+          options.distribution(std::vector<double>(begin, begin + width), d.filter);
+      p.resize(width, std::numeric_limits<double>::quiet_NaN());
+      std::copy(p.begin(), p.end(), found.data.begin() + row * width);
+    }
+    // The sampler sees logits of f32 and works in f64.
+    double error = measureError(Measure::MaxRelative, found, d.value), tolerance = 1e-9;
+    char text[256];
+    std::snprintf(text, sizeof(text), "  %-44s %9.2e %9.2e  %s\n", d.label.c_str(), error,
+                  tolerance, error <= tolerance ? "ok" : "FAIL");
+    out << text;
+    ++(error <= tolerance ? counts.ok : counts.failed);
+  }
+}
+
+} // namespace
+
+Status checkCase(const GoldenCase &golden, CaseRunner &runner, const CheckOptions &options,
+                 std::ostream &out, CheckCounts &counts) {
+  CheckCounts own;
+  if (golden.kind == CaseKind::Sampling) {
+    if (options.distribution)
+      checkDistributions(golden, options, out, own);
+  } else {
+    Result<std::unique_ptr<CaseProgram>> program =
+        runner.compile(golden, moduleFor(golden, options.dtype), options.dtype);
+    if (!program.isOk())
+      return program.status();
+    OTODUS_RETURN_IF_ERROR(Checker(golden, **program, options, out, own).run());
+    for (const GoldenCase &part : golden.more)
+      OTODUS_RETURN_IF_ERROR(Checker(part, **program, options, out, own).run());
+  }
+  for (const std::string &name : golden.notChecked)
+    out << "  " << name << " not checked\n";
+  own.notChecked += static_cast<int64_t>(golden.notChecked.size());
+  if (own.ok + own.failed == 0) {
+    out << "  nothing was compared  FAIL\n";
+    ++own.failed;
+  }
+  counts.ok += own.ok;
+  counts.failed += own.failed;
+  counts.notChecked += own.notChecked;
+  return {};
+}
+
+} // namespace otodus::driver
