@@ -1,0 +1,113 @@
+//===- SmallArtefact.h - An artefact that uses every kind of entry ---------===//
+
+#pragma once
+
+#include "otodus/Formats/ArtefactFile.h"
+
+namespace otodus::test {
+
+inline formats::Artefact smallArtefact() {
+  using namespace formats;
+  Artefact a;
+  a.producer = "otodus test";
+  a.modelHash = std::string(64, 'a');
+  a.dtype = "f32";
+  a.configJson = "{\"model\": {}}";
+  a.weightsFile = "model.safetensors";
+  a.weightsHash = std::string(64, 'b');
+  auto prepared = [](const char *name, PrepareKind kind, DType dtype,
+                     std::vector<std::string> sources, Width rows, Width columns) {
+    Prepared p;
+    p.name = name;
+    p.kind = kind;
+    p.dtype = dtype;
+    p.sources = std::move(sources);
+    p.rows = rows;
+    p.columns = columns;
+    return p;
+  };
+  a.prepared = {
+      prepared("embed.weight", PrepareKind::Table, DType::BF16, {"embed.weight"}, {1, 7}, {1, 20}),
+      prepared("wv", PrepareKind::Panels, DType::BF16, {"wv.weight"}, {3, 20}, {1, 40}),
+      prepared("wv.bias", PrepareKind::Vector, DType::F32, {"wv.bias"}, {1, 0}, {3, 20}),
+      prepared("cema", PrepareKind::CemaCoefficients, DType::F32,
+               {"alpha", "delta", "theta", "gamma"}, {1, 5}, {1, 40}),
+      prepared("rope", PrepareKind::RopeTable, DType::F32, {}, {1, 7}, {1, 6}),
+  };
+  a.prepared[4].parameter = 10000;
+  auto state = [](const char *name, DType dtype, std::vector<int64_t> shape, StateLayout layout,
+                  bool open, double initial) {
+    State s;
+    s.name = name;
+    s.dtype = dtype;
+    s.shape = std::move(shape);
+    s.layout = layout;
+    s.openChunk = open;
+    s.initial = initial;
+    return s;
+  };
+  a.states = {
+      state("layers.0.count", DType::I64, {}, StateLayout::Plain, false, 0),
+      state("layers.0.variance", DType::F32, {4}, StateLayout::Plain, false, 1),
+      state("layers.0.h", DType::F32, {40, 5, 2}, StateLayout::Lanes, false, 0),
+      state("layers.0.keys", DType::BF16, {7, 2, 6}, StateLayout::Keys, true, 0),
+      state("layers.0.values", DType::BF16, {7, 2, 20}, StateLayout::Values, true, 0),
+  };
+  a.states[1].initialFrom = "prior_logv";
+  a.states[1].initialExp = true;
+  Function f;
+  f.name = "forward";
+  Argument tokens;
+  tokens.name = "tokens";
+  tokens.kind = ArgumentKind::Steps;
+  tokens.dtype = DType::I32;
+  tokens.bound = 7;
+  f.inputs = {tokens};
+  Argument logits;
+  logits.name = "logits";
+  logits.kind = ArgumentKind::LastRows;
+  logits.width = {1, 7};
+  logits.trailing = {7};
+  logits.rowStride = 48;
+  f.outputs = {logits};
+  auto buffer = [](BufferKind kind, int64_t index, int64_t bytes = 0) {
+    Buffer b;
+    b.kind = kind;
+    b.index = index;
+    b.bytesPerRow = bytes;
+    return b;
+  };
+  f.buffers = {buffer(BufferKind::Prepared, 0), buffer(BufferKind::State, 2),
+               buffer(BufferKind::Input, 0),    buffer(BufferKind::Output, 0),
+               buffer(BufferKind::Scratch, 1, 192), buffer(BufferKind::Position, 0)};
+  Launch launch;
+  launch.name = "layers.0.embed";
+  launch.variants = {{1, "embed_1", {{Symbol::Rows, 1, 1}}},
+                     {12, "embed_12", {{Symbol::Rows, 1, 12}, {Symbol::One, 3, 1}}}};
+  launch.buffers = {0, 2, 4, 5, 1};
+  f.launches = {launch};
+  f.chunk = 7;
+  f.states = {0, 1, 2, 3, 4};
+  a.functions = {f};
+  formats::Code code;
+  code.target = "cpu:x86-64-v4";
+  code.features = {"avx512f", "avx512bf16"};
+  code.textBytes = 4096;
+  code.blob.resize(5000);
+  for (size_t i = 0; i < code.blob.size(); ++i)
+    code.blob[i] = uint8_t(i * 7);
+  code.entries = {{"embed_1", 0}, {"embed_12", 64}};
+  a.code = {code};
+  return a;
+}
+
+/// Weight i: bytes 3 i, 3 i + 1, ...
+inline Status countingWeights(const formats::Artefact &a, size_t index,
+                              std::vector<uint8_t> &bytes) {
+  bytes.resize(size_t(formats::preparedBytes(a.prepared[index])));
+  for (size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = uint8_t(3 * index + i);
+  return Status::ok();
+}
+
+} // namespace otodus::test
