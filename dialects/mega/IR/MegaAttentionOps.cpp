@@ -1,6 +1,6 @@
 //===- MegaAttentionOps.cpp - Attention over a chunk -----------------------===//
 
-#include "mega/IR/Verify.h"
+#include "mega/IR/OpHelpers.h"
 
 using namespace mlir;
 using namespace otodus;
@@ -50,13 +50,14 @@ SmallVector<OpResult> ChunkAttentionOp::getStateResults() {
 LogicalResult ChunkAttentionOp::verify() {
   RankedTensorType query = getQuery().getType(), value = getValue().getType();
   int64_t batch = query.getDimSize(0), heads = query.getDimSize(2);
-  int64_t chunk = getChunk(), keyFeatures = query.getDimSize(3), valueFeatures = value.getDimSize(3);
+  int64_t chunk = getChunk(), keyFeatures = query.getDimSize(3),
+          valueFeatures = value.getDimSize(3);
   if (failed(verifyShape(*this, "value", value, "[B, L, H, dv]",
                          {batch, query.getDimSize(1), heads, valueFeatures})) || // (C1)
       failed(verifyShape(*this, "keys", getKeys().getType(), "[B, C, H, dz]",
                          {batch, chunk, heads, keyFeatures})) || // (C2)
       failed(verifyShape(*this, "values", getValues().getType(), "[B, C, H, dv]",
-                         {batch, chunk, heads, valueFeatures})) ||                        // (C3)
+                         {batch, chunk, heads, valueFeatures})) ||                   // (C3)
       failed(verifyShape(*this, "position", getPosition().getType(), "[B]", batch))) // (C4)
     return failure();
   for (RankedTensorType type : {value, getKeys().getType(), getValues().getType()})

@@ -48,9 +48,9 @@ def Mega_Dialect : Dialect {
 class Mega_ActivationOfRank<string rankPredicate, string shapeText> : Type<
     And<[RankedTensorOf<[F32, BF16]>.predicate,
          CPred<"[](::mlir::RankedTensorType t) { return (" # rankPredicate # ") && "
-               "::llvm::none_of(t.getShape().drop_front(2), ::mlir::ShapedType::isDynamic); }"
+               "::llvm::all_of(t.getShape().drop_front(2), [](int64_t d) { return d > 0; }); }"
                "(::llvm::cast<::mlir::RankedTensorType>($_self))">]>,
-    shapeText # " of f32 or bf16, with static dimensions after batch and time",
+    shapeText # " of f32 or bf16, with static sizes of at least 1 after batch and time",
     "::mlir::RankedTensorType">;
 
 def Mega_Activation : Mega_ActivationOfRank<"t.getRank() == 3 || t.getRank() == 4",
@@ -116,11 +116,25 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
 // Ops
 //===----------------------------------------------------------------------===//
 
+// Exactly one operand in a segment that holds a plain operand. Generic syntax can say
+// otherwise, and nothing upstream verifies it.
+class Mega_OneOperandIn<int segment, string name> : PredOpTrait<"there is one " # name,
+    CPred<"getProperties().operandSegmentSizes[" # segment # "] == 1">>;
+
 class Mega_Op<string mnemonic, list<Trait> traits = []> : Op<Mega_Dialect, mnemonic, traits>;
 
-// An op that computes: it has a place in fusion and, one day, a gradient.
+// An op that computes: it has a place in fusion, a gradient (or says that it has none),
+// and results whose sizes are those of its operands.
 class Mega_ComputeOp<string mnemonic, list<Trait> traits = []> : Mega_Op<mnemonic, !listconcat([
     DeclareOpInterfaceMethods<FusionOpInterface, ["getRowRole"]>,
-    DeclareOpInterfaceMethods<DifferentiableOpInterface>], traits)>;
+    DeclareOpInterfaceMethods<DifferentiableOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>], traits)> {
+  let extraClassDefinition = [{
+    ::llvm::LogicalResult $cppClass::reifyResultShapes(
+        ::mlir::OpBuilder &builder, ::mlir::ReifiedRankedShapedTypeDims &shapes) {
+      return ::otodus::mega::detail::reifyResultShapes(*this, builder, shapes);
+    }
+  }];
+}
 
 #endif // OTODUS_MEGA_DIALECT_TD

@@ -1,64 +1,11 @@
 //===- MegaLayerOps.cpp - Layers without time ------------------------------===//
 
-#include "mega/IR/Verify.h"
+#include "mega/IR/OpHelpers.h"
 
 using namespace mlir;
 using namespace otodus;
 using namespace otodus::mega;
 using namespace otodus::mega::detail;
-
-int64_t mega::flattenedWidth(RankedTensorType activation) {
-  return llvm::product_of(activation.getShape().drop_front(2));
-}
-
-//===----------------------------------------------------------------------===//
-// Checks shared by the families
-//===----------------------------------------------------------------------===//
-
-static void printShape(llvm::raw_ostream &os, ArrayRef<int64_t> shape) {
-  os << '[';
-  llvm::interleaveComma(shape, os, [&](int64_t size) {
-    if (ShapedType::isDynamic(size))
-      os << '?';
-    else
-      os << size;
-  });
-  os << ']';
-}
-
-LogicalResult mega::detail::verifyShape(Operation *op, StringRef what, Type type, StringRef letters,
-                                  ArrayRef<int64_t> expected) {
-  ArrayRef<int64_t> shape = cast<RankedTensorType>(type).getShape();
-  if (shape.size() == expected.size() && llvm::all_of_zip(shape, expected, sizesAgree))
-    return success();
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << "expects " << what << " to be " << letters << " = ";
-  printShape(os, expected);
-  os << ", but got ";
-  printShape(os, shape);
-  return op->emitOpError(text);
-}
-
-LogicalResult mega::detail::verifyEps(Operation *op, const APFloat &value) {
-  if (value.isFiniteNonZero() && !value.isNegative())
-    return success();
-  return op->emitOpError("expects a positive and finite eps, but got ")
-         << value.convertToDouble();
-}
-
-LogicalResult mega::detail::verifyScale(Operation *op, const std::optional<APFloat> &value) {
-  if (!value || value->isFinite())
-    return success();
-  return op->emitOpError("expects a finite scale, but got ") << value->convertToDouble();
-}
-
-ParseResult mega::detail::parseSameTypes(OpAsmParser &, ArrayRef<Type> from, SmallVectorImpl<Type> &to) {
-  to.append(from.begin(), from.end());
-  return success();
-}
-
-void mega::detail::printSameTypes(OpAsmPrinter &, Operation *, TypeRange, TypeRange) {}
 
 /// The weight and bias of a norm over `input`.
 static LogicalResult verifyAffine(Operation *op, RankedTensorType input, Value weight, Value bias) {
@@ -71,8 +18,7 @@ static LogicalResult verifyAffine(Operation *op, RankedTensorType input, Value w
 }
 
 /// A scale of 1 is the same as none.
-template <typename OpT>
-static LogicalResult dropUnitScale(OpT op, PatternRewriter &rewriter) {
+template <typename OpT> static LogicalResult dropUnitScale(OpT op, PatternRewriter &rewriter) {
   if (!op.getScale() || !op.getScale()->isExactlyValue(1.0))
     return rewriter.notifyMatchFailure(op, "no scale of 1");
   rewriter.modifyOpInPlace(op, [&] { op.removeScaleAttr(); });
@@ -88,8 +34,9 @@ RowRole EmbedOp::getRowRole() { return RowRole::Gather; }
 LogicalResult EmbedOp::verify() {
   RankedTensorType tokens = getTokens().getType(), table = getTable().getType();
   RankedTensorType result = getResult().getType();
-  if (failed(verifyShape(*this, "the result", result, "[B, L, D]",
-                         {tokens.getDimSize(0), tokens.getDimSize(1), table.getDimSize(1)}))) // (C1)
+  if (failed(
+          verifyShape(*this, "the result", result, "[B, L, D]",
+                      {tokens.getDimSize(0), tokens.getDimSize(1), table.getDimSize(1)}))) // (C1)
     return failure();
   if (result.getElementType() != table.getElementType()) // (C1)
     return emitOpError("expects a result of the table's element type ")
@@ -111,7 +58,8 @@ LogicalResult LinearOp::verify() {
   RankedTensorType input = getInput().getType(), weight = getWeight().getType();
   RankedTensorType result = getResult().getType();
   int64_t outputs = weight.getDimSize(0);
-  if (failed(verifyShape(*this, "weight", weight, "[N, K]", {outputs, flattenedWidth(input)}))) // (C1)
+  if (failed(
+          verifyShape(*this, "weight", weight, "[N, K]", {outputs, flattenedWidth(input)}))) // (C1)
     return failure();
   if (weight.getElementType() != input.getElementType()) // (C2)
     return emitOpError("expects a weight of the input's element type ")
@@ -174,8 +122,9 @@ RowRole LastOp::getRowRole() { return RowRole::Gather; }
 
 LogicalResult LastOp::verify() {
   RankedTensorType input = getInput().getType(), result = getResult().getType();
-  if (result.getDimSize(1) != 1 || // a dynamic time is not 1 either
-      failed(verifyShape(*this, "the result", result, "[B, 1, W]",
+  if (result.getDimSize(1) != 1) // (C1), and a dynamic time is not 1 either
+    return emitOpError("expects a result of one step, but got ") << result;
+  if (failed(verifyShape(*this, "the result", result, "[B, 1, W]",
                          {input.getDimSize(0), 1, input.getDimSize(2)}))) // (C1)
     return failure();
   if (result.getElementType() != input.getElementType()) // (C1)

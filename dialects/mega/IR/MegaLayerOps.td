@@ -28,7 +28,8 @@ def Mega_EmbedOp : Mega_ComputeOp<"embed", [Pure]> {
     Example:
 
     ```mlir
-    %x = mega.embed %tokens, %table scale(8.0) : tensor<?x?xi32>, tensor<256x64xf32> -> tensor<?x?x64xf32>
+    %x = mega.embed %tokens, %table scale(8.0)
+        : tensor<?x?xi32>, tensor<256x64xf32> -> tensor<?x?x64xf32>
     ```
   }];
   let arguments = (ins
@@ -115,7 +116,8 @@ def Mega_SiluOp : Mega_ComputeOp<"silu", [Pure, SameOperandsAndResultType]> {
 //===----------------------------------------------------------------------===//
 
 def Mega_RmsNormOp : Mega_ComputeOp<"rms_norm", [
-    Pure, AttrSizedOperandSegments, AllTypesMatch<["input", "result"]>]> {
+    Pure, AttrSizedOperandSegments, Mega_OneOperandIn<0, "input">,
+    AllTypesMatch<["input", "result"]>]> {
   let summary = "Divide by the root mean square of the last axis";
   let description = [{
     Over the last axis, so per head for `[B, L, H, d]` (spec 3.3, 3.5):
@@ -171,7 +173,8 @@ def Mega_RmsNormOp : Mega_ComputeOp<"rms_norm", [
 //===----------------------------------------------------------------------===//
 
 def Mega_LayerNormOp : Mega_ComputeOp<"layer_norm", [
-    Pure, AttrSizedOperandSegments, AllTypesMatch<["input", "result"]>]> {
+    Pure, AttrSizedOperandSegments, Mega_OneOperandIn<0, "input">,
+    AllTypesMatch<["input", "result"]>]> {
   let summary = "Normalize the last axis to mean 0 and variance 1";
   let description = [{
     Over the last axis, with its mean and population variance (spec 3.4):

@@ -2,7 +2,7 @@
 
 #include "mega/IR/MegaOps.h"
 
-#include "mega/IR/Verify.h"
+#include "mega/IR/OpHelpers.h"
 
 using namespace mlir;
 using namespace otodus;

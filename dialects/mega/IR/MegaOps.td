@@ -7,5 +7,6 @@
 include "mega/IR/MegaDialect.td"
 include "mega/IR/MegaSequenceOps.td"  // ops that walk time: timestep_norm, cema, scan
 include "mega/IR/MegaAttentionOps.td" // rotary, chunk_attention
+include "mega/IR/MegaRotaryOps.td"    // rotary_angles, rotate: rotary in two halves
 include "mega/IR/MegaLayerOps.td"     // embed, linear, silu, norms without time, last
 include "mega/IR/MegaStructureOps.td" // weight, use_weight, group

@@ -1,6 +1,6 @@
 //===- MegaSequenceOps.cpp - Ops that walk time ----------------------------===//
 
-#include "mega/IR/Verify.h"
+#include "mega/IR/OpHelpers.h"
 
 using namespace mlir;
 using namespace otodus;
@@ -30,8 +30,8 @@ LogicalResult TimestepNormOp::verify() {
     return emitOpError("expects groups to divide the channel count, but ")
            << channels << " is not a multiple of " << groups;
   // Bias and variance have the types of weight and mean by trait.
-  if (failed(verifyShape(*this, "weight", getWeight().getType(), "[D]", channels)) || // (C2)
-      failed(verifyShape(*this, "count", getCount().getType(), "[B]", batch)) ||      // (C3)
+  if (failed(verifyShape(*this, "weight", getWeight().getType(), "[D]", channels)) ||     // (C2)
+      failed(verifyShape(*this, "count", getCount().getType(), "[B]", batch)) ||          // (C3)
       failed(verifyShape(*this, "mean", getMean().getType(), "[B, G]", {batch, groups}))) // (C4)
     return failure();
   if (getMask() && failed(verifyShape(*this, "mask", getMask().getType(), "[B, L]",
@@ -55,17 +55,16 @@ LogicalResult CemaOp::verify() {
   int64_t channels = getInput().getType().getDimSize(2);
   int64_t modes = getAlpha().getType().getDimSize(1);
   // Delta has the type of alpha by trait.
-  return success(
-      succeeded(verifyShape(*this, "alpha", getAlpha().getType(), "[D, N, 1]",
-                            {channels, modes, 1})) && // (C1)
-      succeeded(verifyShape(*this, "theta", getTheta().getType(), "[D, 1, 1]",
-                            {channels, 1, 1})) && // (C2)
-      succeeded(verifyShape(*this, "gamma", getGamma().getType(), "[D, N, 2]",
-                            {channels, modes, 2})) && // (C3)
-      succeeded(
-          verifyShape(*this, "omega", getOmega().getType(), "[D, 1]", {channels, 1})) && // (C4)
-      succeeded(verifyShape(*this, "state", getState().getType(), "[B, D, N, 2]",
-                            {batch, channels, modes, 2}))); // (C5)
+  return success(succeeded(verifyShape(*this, "alpha", getAlpha().getType(), "[D, N, 1]",
+                                       {channels, modes, 1})) && // (C1)
+                 succeeded(verifyShape(*this, "theta", getTheta().getType(), "[D, 1, 1]",
+                                       {channels, 1, 1})) && // (C2)
+                 succeeded(verifyShape(*this, "gamma", getGamma().getType(), "[D, N, 2]",
+                                       {channels, modes, 2})) && // (C3)
+                 succeeded(verifyShape(*this, "omega", getOmega().getType(), "[D, 1]",
+                                       {channels, 1})) && // (C4)
+                 succeeded(verifyShape(*this, "state", getState().getType(), "[B, D, N, 2]",
+                                       {batch, channels, modes, 2}))); // (C5)
 }
 
 //===----------------------------------------------------------------------===//
@@ -110,17 +109,15 @@ LogicalResult ScanOp::verify() {
                      state.getDimSize(2)};
   for (Type type : getStates().getTypes()) {
     if (type != state) // (C5)
-      return emitOpError("expects all states to have one type, but got ") << state << " and "
-                                                                          << type;
+      return emitOpError("expects all states to have one type, but got ")
+             << state << " and " << type;
     if (failed(verifyShape(*this, "a state", type, "[B, D, N]",
                            {sizes[Batch], sizes[Channel], sizes[Mode]}))) // (C5)
       return failure();
   }
   if (ShapedType::isDynamic(sizes[Mode])) // (C5)
     return emitOpError("expects a static number of modes, but got states of type ") << state;
-  if (getNewStates().getTypes() != getStates().getTypes()) // (C6)
-    return emitOpError("expects one new state per state, with its type, but got ")
-           << getNewStates().getTypes() << " for " << getStates().getTypes();
+  // (C6) is what SequenceOpInterface verifies.
 
   for (auto [index, map, input] : llvm::enumerate(maps, getInputs().getTypes())) {
     if (map.getNumDims() != 4 || map.getNumSymbols() != 0 || !map.isProjectedPermutation()) // (C2)
@@ -129,14 +126,13 @@ LogicalResult ScanOp::verify() {
              << AffineMapAttr::get(map);
     auto type = cast<RankedTensorType>(input);
     if (type.getRank() != map.getNumResults()) // (C3)
-      return emitOpError("expects input ")
-             << index << " to have rank " << map.getNumResults() << " as its map says, but got "
-             << type;
+      return emitOpError("expects input ") << index << " to have rank " << map.getNumResults()
+                                           << " as its map says, but got " << type;
     for (unsigned dim = 0; dim < map.getNumResults(); ++dim) {
       int64_t expected = sizes[map.getDimPosition(dim)];
       if (!sizesAgree(type.getDimSize(dim), expected)) // (C3)
-        return emitOpError("expects dimension ") << dim << " of input " << index << " to be "
-                                                 << expected << ", but got " << type;
+        return emitOpError("expects dimension ")
+               << dim << " of input " << index << " to be " << expected << ", but got " << type;
     }
   }
   return success();
@@ -149,8 +145,8 @@ LogicalResult ScanOp::verifyRegions() {
     expected.push_back(cast<RankedTensorType>(input).getElementType());
   expected.append(getStates().size(), f32);
   if (TypeRange(getBody()->getArgumentTypes()) != TypeRange(expected)) // (C7)
-    return emitOpError("expects a body of (") << expected << "), but got ("
-                                              << getBody()->getArgumentTypes() << ")";
+    return emitOpError("expects a body of (")
+           << expected << "), but got (" << getBody()->getArgumentTypes() << ")";
 
   auto yield = dyn_cast<ScanYieldOp>(getBody()->getTerminator());
   if (!yield) // (C8)

@@ -148,7 +148,7 @@ def Mega_CemaOp : Mega_SequenceOp<"cema", [
 
 def Mega_ScanOp : Mega_SequenceOp<"scan", [
     AttrSizedOperandSegments, RecursiveMemoryEffects, RecursivelySpeculatable, SingleBlock,
-    AllTypesMatch<["init", "output"]>,
+    Mega_OneOperandIn<1, "init">, AllTypesMatch<["init", "output"]>,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "A recurrence along time, elementwise in channels and modes";
   let description = [{

@@ -1,6 +1,6 @@
 //===- MegaStructureOps.cpp - Weights and groups ---------------------------===//
 
-#include "mega/IR/Verify.h"
+#include "mega/IR/OpHelpers.h"
 
 using namespace mlir;
 using namespace otodus;
@@ -53,8 +53,7 @@ YieldOp GroupOp::getYield() { return cast<YieldOp>(getBody()->getTerminator()); 
 // "name" (%a = %x : type, ...) -> (types) schedule(<...>) attributes {...} { body }
 ParseResult GroupOp::parse(OpAsmParser &parser, OperationState &result) {
   Properties &properties = result.getOrAddProperties<Properties>();
-  if (parser.parseAttribute(properties.name,
-                            NoneType::get(parser.getContext())))
+  if (parser.parseAttribute(properties.name, NoneType::get(parser.getContext())))
     return failure();
 
   SmallVector<OpAsmParser::Argument> arguments;
@@ -74,8 +73,8 @@ ParseResult GroupOp::parse(OpAsmParser &parser, OperationState &result) {
     return failure();
   if (succeeded(parser.parseOptionalKeyword("schedule"))) {
     // Like any parameter of known kind, the schedule is written without its mnemonic.
-    if (parser.parseLParen() ||
-        parser.parseCustomAttributeWithFallback(properties.schedule) || parser.parseRParen())
+    if (parser.parseLParen() || parser.parseCustomAttributeWithFallback(properties.schedule) ||
+        parser.parseRParen())
       return failure();
   }
   if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
@@ -113,8 +112,8 @@ LogicalResult GroupOp::verify() {
 
 LogicalResult GroupOp::verifyRegions() {
   if (TypeRange(getBody()->getArgumentTypes()) != getInputs().getTypes()) // (C1)
-    return emitOpError("expects a body of (") << getInputs().getTypes() << "), but got ("
-                                              << getBody()->getArgumentTypes() << ")";
+    return emitOpError("expects a body of (")
+           << getInputs().getTypes() << "), but got (" << getBody()->getArgumentTypes() << ")";
   auto yield = dyn_cast<YieldOp>(getBody()->getTerminator());
   if (!yield) // (C2)
     return emitOpError("expects the body to end in mega.yield, but got ")

@@ -1,4 +1,4 @@
-//===- Verify.h - Wording and checks that verifiers share ------------------===//
+//===- OpHelpers.h - What the families of ops share ------------------------===//
 //
 // Private to dialects/mega/IR.
 //
@@ -25,6 +25,11 @@ llvm::LogicalResult verifyEps(mlir::Operation *op, const llvm::APFloat &value);
 
 /// Error unless `value` is absent or finite.
 llvm::LogicalResult verifyScale(mlir::Operation *op, const std::optional<llvm::APFloat> &value);
+
+/// The sizes of every result: a state's are those of the state that entered, all others
+/// have the batch and time of the op's activations and are static otherwise.
+llvm::LogicalResult reifyResultShapes(mlir::Operation *op, mlir::OpBuilder &builder,
+                                      mlir::ReifiedRankedShapedTypeDims &shapes);
 
 /// Reads and writes the types of results that equal those of operands: nothing.
 mlir::ParseResult parseSameTypes(mlir::OpAsmParser &parser, llvm::ArrayRef<mlir::Type> from,
