@@ -76,8 +76,7 @@ bool hostHas(std::string_view feature) {
     return (c >> 29 & 1) && __builtin_cpu_supports("avx");
   if (feature == "sahf" && __get_cpuid(0x80000001, &a, &b, &c, &d))
     return c & 1;
-  // Processors with AVX2 have them all; no kernel of ours is asked to need them alone.
-  if (feature == "evex512")
+  if (feature == "evex512") // LLVM's name for 512-bit registers
     return __builtin_cpu_supports("avx512f");
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
     return false;

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include <sys/mman.h>
+
 namespace otodus::runtime {
 
 using formats::Artefact;
@@ -174,8 +176,17 @@ Result<std::shared_ptr<const Model>> Model::open(const ArtefactFile &file, Weigh
   copy.keepAlive = std::make_shared<std::pair<ArtefactFile, std::shared_ptr<const void>>>(
       file, options.keepAlive);
   copy.embedded.assign(file.artefact().prepared.size(), nullptr);
-  for (size_t i = 0; i < copy.embedded.size(); ++i)
+  for (size_t i = 0; i < copy.embedded.size(); ++i) {
     copy.embedded[i] = reinterpret_cast<const std::byte *>(file.weight(i));
+    if (copy.embedded[i]) {
+      // Start reading now what the first launches will wait for.
+      auto begin = reinterpret_cast<uintptr_t>(copy.embedded[i]);
+      uintptr_t page = begin & ~uintptr_t(4095);
+      int64_t bytes = formats::preparedBytes(file.artefact().prepared[i]);
+      madvise(reinterpret_cast<void *>(page), begin - page + static_cast<size_t>(bytes),
+              MADV_WILLNEED);
+    }
+  }
   Result<std::shared_ptr<const Model>> model = open(file.artefact(), weights, copy);
   if (!model.isOk())
     return model.status().in(file.path());
@@ -197,7 +208,9 @@ Result<std::shared_ptr<const Model>> Model::openFile(const std::string &path,
   if (needed || !weightsPath.empty()) {
     std::string name =
         weightsPath.empty() ? findCheckpoint(path, artefact.weightsFile) : weightsPath;
-    Result<std::unique_ptr<WeightSource>> source = openWeights(name, artefact.weightsHash);
+    // A file that the caller names is the caller's choice; its shapes are checked anyway.
+    Result<std::unique_ptr<WeightSource>> source =
+        openWeights(name, weightsPath.empty() ? artefact.weightsHash : "");
     if (!source.isOk())
       return source.status();
     weights = std::move(*source);

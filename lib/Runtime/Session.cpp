@@ -167,7 +167,7 @@ struct Session::Impl {
   const formats::Artefact &artefact() const { return model->artefact(); }
 
   Status allocateState(const std::vector<std::vector<double>> &initial);
-  void resetState(const std::vector<std::vector<double>> &initial);
+  void resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero);
   Result<int64_t> layOut(Plan &plan, int64_t length, std::byte *base,
                          const std::vector<const std::byte *> &prepared);
   Status bind(Plan &plan, int64_t length, const std::vector<const std::byte *> &prepared);
@@ -218,16 +218,18 @@ Status Session::Impl::allocateState(const std::vector<std::vector<double>> &init
     states.push_back(state.data() + offset);
   positions.assign(static_cast<size_t>(batch), 0);
   note();
-  resetState(initial);
+  resetState(initial, /*alreadyZero=*/true); // pages of an open chunk stay untouched
   return Status::ok();
 }
 
-void Session::Impl::resetState(const std::vector<std::vector<double>> &initial) {
+void Session::Impl::resetState(const std::vector<std::vector<double>> &initial,
+                               bool alreadyZero) {
   std::fill(positions.begin(), positions.end(), 0);
   for (size_t i = 0; i < states.size(); ++i) {
     const formats::State &s = artefact().states[i];
     int64_t bytes = s.bytes(), count = elementsOf(s);
-    std::memset(states[i], 0, static_cast<size_t>(bytes * batch));
+    if (!alreadyZero)
+      std::memset(states[i], 0, static_cast<size_t>(bytes * batch));
     const std::vector<double> &values = initial[i];
     if (values.empty() && s.initial == 0)
       continue;
@@ -711,7 +713,7 @@ Status Session::setPositions(const std::vector<int64_t> &positions) {
   return Status::ok();
 }
 
-void Session::reset() { impl_->resetState(impl_->model->initial_); }
+void Session::reset() { impl_->resetState(impl_->model->initial_, /*alreadyZero=*/false); }
 
 Result<std::unique_ptr<Session>> Session::fork() const {
   SessionOptions options = impl_->options;

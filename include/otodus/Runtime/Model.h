@@ -50,12 +50,13 @@ public:
 
   /// Opens an artefact file. Weights come from its own sections, else from
   /// `weightsPath`, else from the checkpoint the artefact names (beside the artefact
-  /// or at the recorded path).
+  /// or at the recorded path; its header must be the one the model was compiled from).
   static Result<std::shared_ptr<const Model>> openFile(const std::string &path,
                                                        const std::string &weightsPath = "",
                                                        const OpenOptions &options = {});
   ~Model();
 
+  /// The plan. The code's bytes have moved to the device: Code::blob is empty.
   const formats::Artefact &artefact() const { return artefact_; }
   const Device &device() const { return *device_; }
   /// Null if there is none.
