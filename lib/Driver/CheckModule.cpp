@@ -107,8 +107,11 @@ private:
   std::string eps() const { return "eps(" + literal(golden_.config.norm_eps) + ")"; }
 
   std::string argument(const std::string &name) const { return "%" + name; }
-  /// Value of state argument `i`.
-  std::string state(size_t i) const { return "%state" + std::to_string(i); }
+  /// Value of state argument `i`: what follows the last dot of its name.
+  std::string state(size_t i) const {
+    const std::string &name = golden_.states[i].name;
+    return "%" + name.substr(name.rfind('.') + 1);
+  }
   std::string stateType(size_t i) const {
     Dims dims = golden_.states[i].shape;
     dims.insert(dims.begin(), -1);

@@ -248,16 +248,16 @@ TEST(Module, TimestepNorm) {
   func.func @forward(
       %x: tensor<?x?x32xf32> {mega.name = "x"},
       %padding_mask: tensor<?x?xi1> {mega.name = "padding_mask"},
-      %state0: tensor<?xi64> {mega.name = "count", mega.state = "count"},
-      %state1: tensor<?x4xf32> {mega.name = "mean", mega.state = "mean"},
-      %state2: tensor<?x4xf32> {mega.name = "variance", mega.state = "variance"})
+      %count: tensor<?xi64> {mega.name = "count", mega.state = "count"},
+      %mean: tensor<?x4xf32> {mega.name = "mean", mega.state = "mean"},
+      %variance: tensor<?x4xf32> {mega.name = "variance", mega.state = "variance"})
       -> (tensor<?x?x32xf32> {mega.name = "y"},
       tensor<?xi64> {mega.name = "count", mega.state = "count"},
       tensor<?x4xf32> {mega.name = "mean", mega.state = "mean"},
       tensor<?x4xf32> {mega.name = "variance", mega.state = "variance"}) {
     %1 = mega.use_weight @weight : tensor<32xf32>
     %2 = mega.use_weight @bias : tensor<32xf32>
-    %0:4 = mega.timestep_norm %x, %1, %2, %state0, %state1, %state2 mask %padding_mask groups(4) eps(1.0e-05) : tensor<?x?x32xf32>, tensor<32xf32>, tensor<?xi64>, tensor<?x4xf32>, tensor<?x?xi1>
+    %0:4 = mega.timestep_norm %x, %1, %2, %count, %mean, %variance mask %padding_mask groups(4) eps(1.0e-05) : tensor<?x?x32xf32>, tensor<32xf32>, tensor<?xi64>, tensor<?x4xf32>, tensor<?x?xi1>
     return %0#0, %0#1, %0#2, %0#3 : tensor<?x?x32xf32>, tensor<?xi64>, tensor<?x4xf32>, tensor<?x4xf32>
   }
 }
