@@ -86,6 +86,22 @@ LogicalResult LinearOp::verify() {
 RowRole SiluOp::getRowRole() { return RowRole::Elementwise; }
 
 //===----------------------------------------------------------------------===//
+// scale
+//===----------------------------------------------------------------------===//
+
+RowRole ScaleOp::getRowRole() { return RowRole::Elementwise; }
+
+LogicalResult ScaleOp::verify() {
+  int64_t width = 1;
+  for (int64_t size : getInput().getType().getShape().drop_front(2))
+    width *= size;
+  if (getFactor().getType().getDimSize(0) != width) // (C1)
+    return emitOpError("expects one factor for each of ")
+           << width << " features, but got " << getFactor().getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // rms_norm
 //===----------------------------------------------------------------------===//
 

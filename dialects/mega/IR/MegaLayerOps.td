@@ -112,6 +112,34 @@ def Mega_SiluOp : Mega_ComputeOp<"silu", [Pure, SameOperandsAndResultType]> {
 }
 
 //===----------------------------------------------------------------------===//
+// scale
+//===----------------------------------------------------------------------===//
+
+def Mega_ScaleOp : Mega_ComputeOp<"scale", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "Every feature times its own factor";
+  let description = [{
+    `y[b, t, w] = x[b, t, w] factor[w]`, computed in f32; `w` counts all trailing
+    dimensions flattened.
+
+    Constraints:
+
+    *  (C1) `factor` is `f32[W]`, W the flattened trailing size of `input`.
+
+    Example:
+
+    ```mlir
+    %y = mega.scale %x, %factor : tensor<?x?x64xf32>, tensor<64xf32>
+    ```
+  }];
+  let arguments = (ins
+    Mega_Activation:$input,
+    Mega_Tensor<[F32], 1, "[W]">:$factor);
+  let results = (outs Mega_Activation:$result);
+  let assemblyFormat = "$input `,` $factor attr-dict `:` type($input) `,` type($factor)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // rms_norm
 //===----------------------------------------------------------------------===//
 

@@ -17,8 +17,15 @@ LogicalResult RotaryAnglesOp::verify() {
   if (result.getDimSize(2) != 2 || result.getDimSize(3) != 2 * pairs ||
       !result.getElementType().isF32()) // (C1)
     return emitOpError("expects an f32 result [B, L, 2, ") << 2 * pairs << "], but got " << result;
-  return verifyShape(*this, "position", getPosition().getType(), "[B]",
-                     result.getDimSize(0)); // (C2)
+  if (failed(verifyShape(*this, "position", getPosition().getType(), "[B]",
+                         result.getDimSize(0)))) // (C2)
+    return failure();
+  auto like = cast<RankedTensorType>(getLike().getType());
+  if (like.getRank() < 2 || !sizesAgree(like.getDimSize(0), result.getDimSize(0)) ||
+      !sizesAgree(like.getDimSize(1), result.getDimSize(1))) // (C3)
+    return emitOpError("expects a result with the batch and time of like, but got ")
+           << result << " from " << like;
+  return success();
 }
 
 RowRole RotateOp::getRowRole() { return RowRole::Elementwise; }
@@ -29,9 +36,12 @@ LogicalResult RotateOp::verify() {
     return emitOpError("expects query and key of one type, but got ")
            << query << " and " << getKey().getType();
   if (angles.getDimSize(2) != 2 || angles.getDimSize(3) != query.getDimSize(3) ||
-      !angles.getElementType().isF32()) // (C2)
+      !angles.getElementType().isF32() ||
+      !sizesAgree(angles.getDimSize(0), query.getDimSize(0)) ||
+      !sizesAgree(angles.getDimSize(1), query.getDimSize(1))) // (C2)
     return emitOpError("expects angles f32[B, L, 2, ")
-           << query.getDimSize(3) << "], but got " << angles;
+           << query.getDimSize(3) << "] with the batch and time of " << query << ", but got "
+           << angles;
   return success();
 }
 

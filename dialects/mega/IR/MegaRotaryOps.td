@@ -28,6 +28,7 @@ def Mega_RotaryAnglesOp : Mega_ComputeOp<"rotary_angles", [Pure]> {
 
     *  (C1) `result` is `f32[B, L, 2, dz]` with `dz` twice the size of `freqs`.
     *  (C2) `position` is `i64[B]`.
+    *  (C3) `like` has at least two dimensions; the first two are those of `result`.
 
     Example:
 

@@ -58,9 +58,12 @@ void mega::detail::printSameTypes(OpAsmPrinter &, Operation *, TypeRange, TypeRa
 
 LogicalResult mega::detail::reifyResultShapes(Operation *op, OpBuilder &builder,
                                               ReifiedRankedShapedTypeDims &shapes) {
-  // The first operand is an activation or the tokens, except where inputs are of any shape.
-  auto scan = dyn_cast<ScanOp>(op);
-  Value rows = scan ? scan.getInit() : op->getOperand(0);
+  // The first operand has batch and time, with two exceptions.
+  Value rows = op->getOperand(0);
+  if (auto scan = dyn_cast<ScanOp>(op))
+    rows = scan.getInit();
+  else if (auto angles = dyn_cast<RotaryAnglesOp>(op))
+    rows = angles.getLike();
   SmallVector<Value> sources(op->getNumResults(), rows);
   if (auto sequence = dyn_cast<SequenceOpInterface>(op))
     for (auto [operand, result] :

@@ -698,6 +698,67 @@ func.func @rotary_element(%q: tensor<?x?x2x8xf32>, %k: tensor<?x?x2x8xbf16>, %f:
 // -----
 
 //===----------------------------------------------------------------------===//
+// rotary_angles, rotate
+//===----------------------------------------------------------------------===//
+
+// (C1)
+func.func @angles_width(%x: tensor<?x?x8xf32>, %f: tensor<4xf32>, %p: tensor<?xi64>) {
+  // expected-error @+1 {{'mega.rotary_angles' op expects an f32 result [B, L, 2, 8], but got 'tensor<?x?x2x4xf32>'}}
+  %a = mega.rotary_angles %f at %p like %x chunk(16)
+      : tensor<4xf32>, tensor<?xi64>, tensor<?x?x8xf32> -> tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+// (C2)
+func.func @angles_position(%x: tensor<2x?x8xf32>, %f: tensor<4xf32>, %p: tensor<3xi64>) {
+  // expected-error @+1 {{'mega.rotary_angles' op expects position to be [B] = [2], but got [3]}}
+  %a = mega.rotary_angles %f at %p like %x chunk(16)
+      : tensor<4xf32>, tensor<3xi64>, tensor<2x?x8xf32> -> tensor<2x?x2x8xf32>
+  return
+}
+
+// -----
+
+// (C3)
+func.func @angles_like(%x: tensor<?xf32>, %f: tensor<4xf32>, %p: tensor<?xi64>) {
+  // expected-error @+1 {{'mega.rotary_angles' op expects a result with the batch and time of like, but got 'tensor<?x?x2x8xf32>' from 'tensor<?xf32>'}}
+  %a = mega.rotary_angles %f at %p like %x chunk(16)
+      : tensor<4xf32>, tensor<?xi64>, tensor<?xf32> -> tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+// (C1)
+func.func @rotate_types(%q: tensor<?x?x2x8xf32>, %k: tensor<?x?x1x8xf32>, %a: tensor<?x?x2x8xf32>) {
+  // expected-error @+1 {{'mega.rotate' op expects query and key of one type, but got 'tensor<?x?x2x8xf32>' and 'tensor<?x?x1x8xf32>'}}
+  %y:2 = mega.rotate %q, %k by %a : tensor<?x?x2x8xf32>, tensor<?x?x1x8xf32>, tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+// (C2)
+func.func @rotate_angles(%q: tensor<?x?x2x8xf32>, %a: tensor<?x?x2x4xf32>) {
+  // expected-error @+1 {{'mega.rotate' op expects angles f32[B, L, 2, 8] with the batch and time of 'tensor<?x?x2x8xf32>', but got 'tensor<?x?x2x4xf32>'}}
+  %y:2 = mega.rotate %q, %q by %a : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+// (C2)
+func.func @rotate_time(%q: tensor<?x5x2x8xf32>, %a: tensor<?x4x2x8xf32>) {
+  // expected-error @+1 {{'mega.rotate' op expects angles f32[B, L, 2, 8] with the batch and time of 'tensor<?x5x2x8xf32>', but got 'tensor<?x4x2x8xf32>'}}
+  %y:2 = mega.rotate %q, %q by %a : tensor<?x5x2x8xf32>, tensor<?x5x2x8xf32>, tensor<?x4x2x8xf32>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
 // chunk_attention
 //===----------------------------------------------------------------------===//
 

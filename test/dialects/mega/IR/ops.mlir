@@ -106,6 +106,18 @@ func.func @rotary(%q: tensor<?x?x2x8xf32>, %k: tensor<?x?x1x8xf32>, %freqs: tens
   return
 }
 
+// CHECK-LABEL: func.func @rotary_in_two_halves
+func.func @rotary_in_two_halves(%x: tensor<?x?x8xf32>, %q: tensor<?x?x2x8xf32>, %k: tensor<?x?x2x8xf32>,
+                                %freqs: tensor<4xf32>, %position: tensor<?xi64>) {
+  // CHECK: mega.rotary_angles %{{.*}} at %{{.*}} like %{{.*}} chunk(16) : tensor<4xf32>, tensor<?xi64>, tensor<?x?x8xf32> -> tensor<?x?x2x8xf32>
+  %angles = mega.rotary_angles %freqs at %position like %x chunk(16)
+      : tensor<4xf32>, tensor<?xi64>, tensor<?x?x8xf32> -> tensor<?x?x2x8xf32>
+  // CHECK: mega.rotate %{{.*}}, %{{.*}} by %{{.*}} : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>
+  %q1, %k1 = mega.rotate %q, %k by %angles
+      : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>
+  return
+}
+
 // CHECK-LABEL: func.func @chunk_attention
 func.func @chunk_attention(%q: tensor<?x?x2x8xf32>, %k: tensor<?x?x2x8xf32>, %v: tensor<?x?x2x4xf32>,
                            %keys: tensor<?x16x2x8xf32>, %values: tensor<?x16x2x4xf32>,

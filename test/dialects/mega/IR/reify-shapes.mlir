@@ -38,3 +38,15 @@ func.func @state(%x: tensor<8x?xf32>, %init: tensor<?x?x8xf32>, %h: tensor<?x8x4
   %l = tensor.dim %y, %c1 : tensor<?x?x8xf32>
   return %b, %l : index, index
 }
+
+// CHECK-LABEL: @angles
+// CHECK-SAME: (%[[T:[^:]*]]: tensor<?x?xi32>
+func.func @angles(%tokens: tensor<?x?xi32>, %freqs: tensor<4xf32>, %position: tensor<?xi64>) -> index {
+  %c1 = arith.constant 1 : index
+  // CHECK: %[[L:.*]] = tensor.dim %[[T]]
+  // CHECK: return %[[L]]
+  %a = mega.rotary_angles %freqs at %position like %tokens chunk(16)
+      : tensor<4xf32>, tensor<?xi64>, tensor<?x?xi32> -> tensor<?x?x2x8xf32>
+  %l = tensor.dim %a, %c1 : tensor<?x?x2x8xf32>
+  return %l : index
+}
