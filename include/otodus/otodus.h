@@ -115,8 +115,7 @@ OTODUS_API otodus_status otodus_session_reset(otodus_session *session);
 
 /* Another session in the same state, which goes its own way from here; it shares the
    threads of the first. On failure *copy is NULL. Errors: DEVICE. */
-OTODUS_API otodus_status otodus_session_fork(const otodus_session *session,
-                                             otodus_session **copy);
+OTODUS_API otodus_status otodus_session_fork(const otodus_session *session, otodus_session **copy);
 
 /* Writes the state to a file, whole or not at all. Errors: FILE, DEVICE. */
 OTODUS_API otodus_status otodus_session_save(const otodus_session *session, const char *path);

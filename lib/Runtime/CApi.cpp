@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "otodus/otodus.h"
 #include "otodus/Runtime/Session.h"
+#include "otodus/otodus.h"
 
 #include <algorithm>
 #include <exception>
@@ -76,7 +76,8 @@ Status run(otodus_session &session, const char *function, const int32_t *tokens,
     return Status(Code::Usage, "the artefact is no language model: it has no function 'prefill' "
                                "from tokens to logits");
   int64_t batch = session.session->batch();
-  return session.session->run(function, {{"tokens", {formats::DType::I32, {batch, length}, tokens}}},
+  return session.session->run(function,
+                              {{"tokens", {formats::DType::I32, {batch, length}, tokens}}},
                               {{"logits", {formats::DType::F32, std::move(shape), logits}}});
 }
 

@@ -114,8 +114,7 @@ public:
     auto found = entries.find(entry);
     return found == entries.end()
                ? nullptr
-               : reinterpret_cast<OtodusKernel>(reinterpret_cast<uintptr_t>(base_) +
-                                                found->second);
+               : reinterpret_cast<OtodusKernel>(reinterpret_cast<uintptr_t>(base_) + found->second);
   }
   int64_t bytes() const override { return static_cast<int64_t>(size_); }
 
@@ -155,10 +154,9 @@ Result<std::shared_ptr<const Image>> cpuLoad(const formats::Code &code) {
                                   std::to_string(code.blob.size()) + "; compile again");
   for (const formats::Code::Entry &entry : code.entries)
     if (entry.offset >= std::min<uint64_t>(code.textBytes, code.blob.size()))
-      return Status(Code::File, "kernel '" + entry.name + "' starts at byte " +
-                                    std::to_string(entry.offset) + " of " +
-                                    std::to_string(code.textBytes) +
-                                    " bytes of text; compile again");
+      return Status(Code::File,
+                    "kernel '" + entry.name + "' starts at byte " + std::to_string(entry.offset) +
+                        " of " + std::to_string(code.textBytes) + " bytes of text; compile again");
 
   size_t text = std::min(size, (static_cast<size_t>(code.textBytes) + page - 1) / page * page);
   void *base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -168,8 +166,7 @@ Result<std::shared_ptr<const Image>> cpuLoad(const formats::Code &code) {
   auto image = std::make_shared<CpuImage>(static_cast<std::byte *>(base), size);
   std::memcpy(base, code.blob.data(), code.blob.size());
   // Never writable and executable at the same time: hardened systems refuse that.
-  if (mprotect(base, size, PROT_READ) != 0 ||
-      mprotect(base, text, PROT_READ | PROT_EXEC) != 0)
+  if (mprotect(base, size, PROT_READ) != 0 || mprotect(base, text, PROT_READ | PROT_EXEC) != 0)
     return Status(Code::Device,
                   std::string("the system does not let this process run generated code: ") +
                       std::strerror(errno));
@@ -195,8 +192,8 @@ void *cpuAllocate(size_t bytes) {
     return nullptr;
   size_t size = mappedSize(bytes);
   size_t slack = size >= kHugePage ? kHugePage : 0;
-  void *base = mmap(nullptr, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                    -1, 0);
+  void *base =
+      mmap(nullptr, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED)
     return nullptr;
   if (!slack)

@@ -36,13 +36,11 @@ Result<std::vector<double>> initialValue(const formats::State &state, WeightSour
     return tensor.status();
   if (tensor->elements() != elementsOf(state))
     return Status(Code::File, weights.describe() + ": tensor '" + state.initialFrom +
-                                  "' of shape " + formats::shapeToString(tensor->shape) +
-                                  " has " + std::to_string(tensor->elements()) +
-                                  " elements, but state '" + state.name + "' expects " +
-                                  std::to_string(elementsOf(state)));
+                                  "' of shape " + formats::shapeToString(tensor->shape) + " has " +
+                                  std::to_string(tensor->elements()) + " elements, but state '" +
+                                  state.name + "' expects " + std::to_string(elementsOf(state)));
   std::vector<double> values(static_cast<size_t>(tensor->elements()));
-  OTODUS_RETURN_IF_ERROR(
-      formats::readAsDouble(*tensor, 0, tensor->elements(), values.data()));
+  OTODUS_RETURN_IF_ERROR(formats::readAsDouble(*tensor, 0, tensor->elements(), values.data()));
   if (state.initialExp)
     for (double &value : values)
       value = std::exp(value);
@@ -66,8 +64,8 @@ std::string findCheckpoint(const std::string &artefactPath, const std::string &r
   std::error_code error;
   if (std::filesystem::exists(recorded, error))
     return recorded;
-  std::filesystem::path beside =
-      std::filesystem::path(artefactPath).parent_path() / std::filesystem::path(recorded).filename();
+  std::filesystem::path beside = std::filesystem::path(artefactPath).parent_path() /
+                                 std::filesystem::path(recorded).filename();
   return std::filesystem::exists(beside, error) ? beside.string() : recorded;
 }
 

@@ -174,9 +174,7 @@ struct Session::Impl {
   void choose(Plan &plan, int64_t length);
   int64_t pieceLimit(const Function &function) const;
   void runPiece(Plan &plan, int64_t length);
-  void note() {
-    peak = std::max(peak, static_cast<int64_t>(state.size() + scratch.size()));
-  }
+  void note() { peak = std::max(peak, static_cast<int64_t>(state.size() + scratch.size())); }
 
   /// Entries of an open chunk that mean something, of sequence b.
   int64_t openCount(const formats::State &state, int64_t b) const {
@@ -222,8 +220,7 @@ Status Session::Impl::allocateState(const std::vector<std::vector<double>> &init
   return Status::ok();
 }
 
-void Session::Impl::resetState(const std::vector<std::vector<double>> &initial,
-                               bool alreadyZero) {
+void Session::Impl::resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero) {
   std::fill(positions.begin(), positions.end(), 0);
   for (size_t i = 0; i < states.size(); ++i) {
     const formats::State &s = artefact().states[i];
@@ -293,20 +290,21 @@ Result<int64_t> Session::Impl::layOut(Plan &plan, int64_t length, std::byte *bas
     if (buffer.kind != BufferKind::Scratch)
       continue;
     int64_t bytes = 0;
-    overflow |= __builtin_mul_overflow(
-        buffer.bytesPerRow, paddedRows(extentOf(buffer.symbol, batch, length)), &bytes);
+    overflow |= __builtin_mul_overflow(buffer.bytesPerRow,
+                                       paddedRows(extentOf(buffer.symbol, batch, length)), &bytes);
     int64_t &size = slotBytes[buffer.index];
     size = std::max(size, bytes);
   }
   for (auto [slot, bytes] : slotBytes) {
     slots[slot] = total;
-    overflow |= bytes > (int64_t(1) << 60) ||
-                __builtin_add_overflow(total, roundUp(bytes, 64), &total);
+    overflow |=
+        bytes > (int64_t(1) << 60) || __builtin_add_overflow(total, roundUp(bytes, 64), &total);
   }
   if (overflow)
-    return Status(Code::Device, "function '" + function.name + "' needs more memory than there is "
-                                    "addresses for " + std::to_string(length) +
-                                    " steps; use shorter pieces");
+    return Status(Code::Device, "function '" + function.name +
+                                    "' needs more memory than there is "
+                                    "addresses for " +
+                                    std::to_string(length) + " steps; use shorter pieces");
   if (!base)
     return total;
 
@@ -468,8 +466,7 @@ void copyIn(ThreadPool &pool, const Argument &argument, const TensorView &view, 
   int64_t size = formats::sizeOf(argument.dtype);
   const auto *outside = static_cast<const std::byte *>(view.data);
   // Rows that only fill up a tile: token ids there must be valid, numbers finite.
-  std::memset(inside + rows * stride, 0,
-              static_cast<size_t>((paddedRows(rows) - rows) * stride));
+  std::memset(inside + rows * stride, 0, static_cast<size_t>((paddedRows(rows) - rows) * stride));
   forRows(pool, rows, rows * stride, [&](int64_t lo, int64_t hi) {
     for (int64_t row = lo; row < hi; ++row) {
       int64_t from = ((row / length) * total + first + row % length) * elements;
@@ -539,8 +536,8 @@ Status checkView(const char *what, const Argument &argument, const View &view, i
                                    describeShape(argument, batch, length) + ", found " +
                                    formats::shapeToString(view.shape));
   if (!types)
-    return Status(Code::Input, where + ": expected " + nameOf(argument.dtype) + ", found " +
-                                   nameOf(view.dtype));
+    return Status(Code::Input,
+                  where + ": expected " + nameOf(argument.dtype) + ", found " + nameOf(view.dtype));
   bool empty = std::find(view.shape.begin(), view.shape.end(), 0) != view.shape.end();
   if (!view.data && !empty)
     return Status(Code::Input, where + ": the data pointer is null");
@@ -548,8 +545,8 @@ Status checkView(const char *what, const Argument &argument, const View &view, i
 }
 
 /// Integers outside [0, bound) would make kernels read outside their tables.
-Status checkBound(const Argument &argument, const TensorView &view, int64_t batch,
-                  int64_t length, const std::vector<int64_t> &positions) {
+Status checkBound(const Argument &argument, const TensorView &view, int64_t batch, int64_t length,
+                  const std::vector<int64_t> &positions) {
   int64_t bound = argument.bound;
   if (bound <= 0) // then only what i64 -> i32 would cut off
     bound = view.dtype == DType::I64 && argument.dtype == DType::I32 ? int64_t(1) << 31 : 0;
@@ -561,13 +558,12 @@ Status checkBound(const Argument &argument, const TensorView &view, int64_t batc
     if (value >= 0 && value < bound)
       continue;
     int64_t sequence = i / perStep / length, step = i / perStep % length;
-    return Status(Code::Input,
-                  "input '" + argument.name + "': token id " + std::to_string(value) +
-                      " at position " +
-                      std::to_string(positions[static_cast<size_t>(sequence)] + step) +
-                      (batch > 1 ? " of sequence " + std::to_string(sequence) : "") +
-                      " is outside the vocabulary of " + std::to_string(bound) +
-                      " (0 to " + std::to_string(bound - 1) + ")");
+    return Status(Code::Input, "input '" + argument.name + "': token id " + std::to_string(value) +
+                                   " at position " +
+                                   std::to_string(positions[static_cast<size_t>(sequence)] + step) +
+                                   (batch > 1 ? " of sequence " + std::to_string(sequence) : "") +
+                                   " is outside the vocabulary of " + std::to_string(bound) +
+                                   " (0 to " + std::to_string(bound - 1) + ")");
   }
   return Status::ok();
 }
@@ -582,8 +578,8 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     std::string names;
     for (const Function &function : impl.artefact().functions)
       names += (names.empty() ? "" : ", ") + function.name;
-    return Status(Code::Input, "no function '" + name + "'; the model has: " +
-                                   (names.empty() ? "none" : names));
+    return Status(Code::Input,
+                  "no function '" + name + "'; the model has: " + (names.empty() ? "none" : names));
   }
   Plan &plan = impl.plans[found->second];
   const Function &function = *plan.function;
@@ -614,9 +610,8 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     if (length < 0 && argument.kind != ArgumentKind::LastRows && view.shape.size() >= 2 &&
         view.shape[1] >= 0)
       length = view.shape[1];
-    OTODUS_RETURN_IF_ERROR(
-        checkView("output", argument, view, impl.batch, length,
-                  convertible(argument.dtype, view.dtype)));
+    OTODUS_RETURN_IF_ERROR(checkView("output", argument, view, impl.batch, length,
+                                     convertible(argument.dtype, view.dtype)));
   }
   for (const auto &[given, view] : inputs)
     if (std::none_of(function.inputs.begin(), function.inputs.end(),
@@ -632,9 +627,8 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     length = 1; // nothing has a time axis
   for (size_t i = 0; i < in.size(); ++i)
     OTODUS_RETURN_IF_ERROR(
-        checkBound(function.inputs[i], *in[i],
-                   impl.batch, function.inputs[i].kind == ArgumentKind::LastRows ? 1 : length,
-                   impl.positions));
+        checkBound(function.inputs[i], *in[i], impl.batch,
+                   function.inputs[i].kind == ArgumentKind::LastRows ? 1 : length, impl.positions));
   if (length == 0)
     return Status::ok();
 
@@ -653,8 +647,7 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     bool last = done + piece == length;
     for (size_t i = 0; i < out.size(); ++i)
       if (out[i] && (last || function.outputs[i].kind != ArgumentKind::LastRows))
-        copyOut(*impl.pool, function.outputs[i], *out[i], impl.batch, done, piece,
-                plan.outputs[i]);
+        copyOut(*impl.pool, function.outputs[i], *out[i], impl.batch, done, piece, plan.outputs[i]);
     done += piece;
   }
   return Status::ok();
@@ -703,12 +696,12 @@ const std::vector<int64_t> &Session::positions() const { return impl_->positions
 
 Status Session::setPositions(const std::vector<int64_t> &positions) {
   if (positions.size() != impl_->positions.size())
-    return Status(Code::Usage, "expected " + std::to_string(impl_->batch) +
-                                   " positions, found " + std::to_string(positions.size()));
+    return Status(Code::Usage, "expected " + std::to_string(impl_->batch) + " positions, found " +
+                                   std::to_string(positions.size()));
   for (int64_t position : positions)
     if (position < 0)
-      return Status(Code::Usage, "expected positions of at least 0, found " +
-                                     std::to_string(position));
+      return Status(Code::Usage,
+                    "expected positions of at least 0, found " + std::to_string(position));
   impl_->positions = positions;
   return Status::ok();
 }
@@ -760,8 +753,7 @@ Status Session::restore(const std::string &path) {
   OTODUS_RETURN_IF_ERROR(formats::checkState(*file, impl.artefact(), path));
   if (file->positions.size() != impl.positions.size())
     return Status(Code::File, path + ": holds " + std::to_string(file->positions.size()) +
-                                  " sequences, but the session has " +
-                                  std::to_string(impl.batch));
+                                  " sequences, but the session has " + std::to_string(impl.batch));
   // All of it is checked before the session changes.
   std::vector<const formats::StateTensor *> tensors;
   for (const formats::State &state : impl.artefact().states) {
@@ -770,18 +762,17 @@ Status Session::restore(const std::string &path) {
       if (tensor.name == state.name)
         found = &tensor;
     if (!found || found->shape != state.shape || found->dtype != state.dtype ||
-        found->openChunk != state.openChunk ||
-        found->sequences.size() != impl.positions.size())
+        found->openChunk != state.openChunk || found->sequences.size() != impl.positions.size())
       return Status(Code::File, path + ": has no state '" + state.name +
                                     "' as this model needs it; it was saved by another model");
     for (int64_t b = 0; b < impl.batch; ++b) {
       int64_t count = elementsOf(state);
       if (state.openChunk)
-        count = file->positions[b] % std::max<int64_t>(1, state.shape.empty() ? 1 : state.shape[0]) *
+        count = file->positions[b] %
+                std::max<int64_t>(1, state.shape.empty() ? 1 : state.shape[0]) *
                 elementsPerEntry(state);
       if (file->positions[b] < 0 ||
-          static_cast<int64_t>(found->sequences[b].size()) !=
-              count * formats::sizeOf(state.dtype))
+          static_cast<int64_t>(found->sequences[b].size()) != count * formats::sizeOf(state.dtype))
         return Status(Code::File, path + ": state '" + state.name + "' of sequence " +
                                       std::to_string(b) + " has " +
                                       std::to_string(found->sequences[b].size()) +
@@ -839,8 +830,7 @@ Result<Tensor> Session::state(const std::string &name) const {
   result.dtype = isInteger(state->dtype) ? DType::I64 : DType::F32;
   result.shape = {impl.batch};
   result.shape.insert(result.shape.end(), state->shape.begin(), state->shape.end());
-  result.data.resize(
-      static_cast<size_t>(impl.batch * elements * formats::sizeOf(result.dtype)));
+  result.data.resize(static_cast<size_t>(impl.batch * elements * formats::sizeOf(result.dtype)));
   std::vector<std::byte> logical(static_cast<size_t>(elements * size));
   for (int64_t b = 0; b < impl.batch; ++b) {
     int64_t count = impl.meaningful(*state, b);
@@ -868,8 +858,7 @@ Status Session::setState(const std::string &name, const TensorView &value) {
   if (value.shape != shape || isInteger(value.dtype) != isInteger(state->dtype))
     return Status(Code::Usage, "state '" + name + "': expected " + nameOf(state->dtype) + " " +
                                    formats::shapeToString(shape) + ", found " +
-                                   nameOf(value.dtype) + " " +
-                                   formats::shapeToString(value.shape));
+                                   nameOf(value.dtype) + " " + formats::shapeToString(value.shape));
   int64_t elements = elementsOf(*state), size = formats::sizeOf(state->dtype);
   if (!value.data && elements > 0)
     return Status(Code::Usage, "state '" + name + "': the data pointer is null");

@@ -36,8 +36,8 @@ public:
   Result<Tensor> find(const std::string &name) override {
     const Tensor *tensor = file_.find(name);
     if (!tensor)
-      return Status(Code::File, file_.path() + ": no tensor '" + name +
-                                    "', which the compiled model needs");
+      return Status(Code::File,
+                    file_.path() + ": no tensor '" + name + "', which the compiled model needs");
     // One request for the whole tensor instead of a fault every few pages.
     if (tensor->bytes >= (uint64_t(1) << 20)) {
       auto begin = reinterpret_cast<uintptr_t>(tensor->data) & ~uintptr_t(4095);
@@ -110,8 +110,7 @@ void transpose(const Tile &tile, int64_t words, uint32_t *out) {
       Four cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
       uint32_t *to = out + k * kLaneBlock + lane;
       *reinterpret_cast<Four *>(to) = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
-      *reinterpret_cast<Four *>(to + kLaneBlock) =
-          __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+      *reinterpret_cast<Four *>(to + kLaneBlock) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
       *reinterpret_cast<Four *>(to + 2 * kLaneBlock) =
           __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
       *reinterpret_cast<Four *>(to + 3 * kLaneBlock) =
@@ -133,8 +132,8 @@ void packPanel(const Prepared &prepared, const Tensor &source, int64_t panel, st
   int64_t valid = std::clamp<int64_t>(rows.inner - inGroup, 0, kLaneBlock);
   // 4-byte words of a row: an f32 element or a pair of bf16 ones.
   int64_t perWord = pairs ? 2 : 1;
-  auto *words = reinterpret_cast<uint32_t *>(out) +
-                panel * (columns.padded() / perWord) * kLaneBlock;
+  auto *words =
+      reinterpret_cast<uint32_t *>(out) + panel * (columns.padded() / perWord) * kLaneBlock;
 
   Tile tile;
   for (int64_t group = 0; group < columns.groups; ++group) {
@@ -150,8 +149,7 @@ void packPanel(const Prepared &prepared, const Tensor &source, int64_t panel, st
         std::fill(values + count, values + width, 0.0f);
         if (pairs) {
           for (int64_t i = 0; i < width / 2; ++i)
-            tile.words[lane][i] =
-                toBf16(values[2 * i]) | uint32_t(toBf16(values[2 * i + 1])) << 16;
+            tile.words[lane][i] = toBf16(values[2 * i]) | uint32_t(toBf16(values[2 * i + 1])) << 16;
         } else {
           std::memcpy(tile.words[lane], values, static_cast<size_t>(width) * 4);
         }
@@ -171,7 +169,9 @@ void packRows(const Prepared &prepared, const Tensor &source, int64_t lo, int64_
   float values[kStretch];
   for (int64_t row = lo; row < hi; ++row) {
     for (int64_t group = 0; group < columns.groups; ++group) {
-      int64_t from = row * columns.logical() + group * columns.inner;
+      int64_t sourceRow =
+          prepared.kind == PrepareKind::Vector ? static_cast<int64_t>(prepared.parameter) : row;
+      int64_t from = sourceRow * columns.logical() + group * columns.inner;
       int64_t to = row * columns.padded() + group * columns.paddedInner();
       for (int64_t i = 0; i < columns.paddedInner(); i += kStretch) {
         int64_t width = std::min(kStretch, columns.paddedInner() - i);
@@ -234,9 +234,9 @@ void packRope(const Prepared &prepared, const Tensor *source, ThreadPool &pool, 
     load(*source, 0, width / 2, frequencies.data());
   } else {
     for (int64_t j = 0; j < width / 2; ++j)
-      frequencies[j] = 1.0f / static_cast<float>(std::pow(
-                                  prepared.parameter,
-                                  static_cast<double>(2 * j) / static_cast<double>(width)));
+      frequencies[j] =
+          1.0f / static_cast<float>(std::pow(prepared.parameter, static_cast<double>(2 * j) /
+                                                                     static_cast<double>(width)));
   }
   auto *result = reinterpret_cast<float *>(out); // [C][2][dz padded]
   pool.run(prepared.rows.inner, [&](int64_t lo, int64_t hi) {
@@ -258,7 +258,7 @@ std::vector<int64_t> expectedElements(const Prepared &prepared) {
   int64_t rows = prepared.rows.logical(), columns = prepared.columns.logical();
   switch (prepared.kind) {
   case PrepareKind::Vector:
-    return {columns};
+    return {std::max<int64_t>(1, prepared.rows.inner) * columns};
   case PrepareKind::Table:
   case PrepareKind::Panels:
     return {rows * columns};
@@ -302,10 +302,11 @@ Result<std::unique_ptr<WeightSource>> openWeights(const std::string &path,
   if (!file.isOk())
     return file.status();
   if (!headerHash.empty() && file->headerHash() != headerHash)
-    return Status(Code::File, name + ": not the checkpoint the model was compiled from (its header "
-                                     "is " + file->headerHash().substr(0, 12) +
-                                  "…, expected " + headerHash.substr(0, 12) +
-                                  "…); compile again");
+    return Status(Code::File, name +
+                                  ": not the checkpoint the model was compiled from (its header "
+                                  "is " +
+                                  file->headerHash().substr(0, 12) + "…, expected " +
+                                  headerHash.substr(0, 12) + "…); compile again");
   return std::unique_ptr<WeightSource>(std::make_unique<FileWeights>(std::move(*file)));
 }
 
@@ -313,8 +314,8 @@ Status prepare(const Prepared &prepared, WeightSource &source, ThreadPool &pool,
   std::vector<int64_t> expected = expectedElements(prepared);
   if (prepared.sources.size() != expected.size())
     return Status(Code::File, "prepared weight '" + prepared.name + "' names " +
-                                  std::to_string(prepared.sources.size()) +
-                                  " tensors, expected " + std::to_string(expected.size()));
+                                  std::to_string(prepared.sources.size()) + " tensors, expected " +
+                                  std::to_string(expected.size()));
   if (prepared.dtype != DType::F32 && prepared.dtype != DType::BF16)
     return Status(Code::File, "prepared weight '" + prepared.name + "' is neither f32 nor bf16");
   std::vector<Tensor> sources;

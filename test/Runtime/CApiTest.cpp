@@ -114,8 +114,7 @@ TEST_F(CApi, SaveRestoreFork) {
   session = nullptr;
   ASSERT_EQ(feed(fork, " a dream"), OTODUS_OK);
   EXPECT_EQ(best(otodus_session_logits(fork)), letters::next("once upon a dream"));
-  ASSERT_EQ(otodus_session_restore(other, path("state").c_str()), OTODUS_OK)
-      << otodus_last_error();
+  ASSERT_EQ(otodus_session_restore(other, path("state").c_str()), OTODUS_OK) << otodus_last_error();
   EXPECT_EQ(otodus_session_position(other, 0), 9);
   EXPECT_EQ(otodus_session_logits(other), nullptr);
   ASSERT_EQ(feed(other, " a time"), OTODUS_OK);
@@ -147,8 +146,7 @@ TEST_F(CApi, SaysWhatWentWrong) {
         "gone.oto");
   EXPECT_EQ(other, nullptr);
   fails(otodus_model_open(nullptr, nullptr, &other), OTODUS_ERROR_USAGE, "null");
-  fails(otodus_session_restore(session, path("model.oto").c_str()), OTODUS_ERROR_FILE,
-        "model.oto");
+  fails(otodus_session_restore(session, path("model.oto").c_str()), OTODUS_ERROR_FILE, "model.oto");
   fails(otodus_session_save(session, folder.string().c_str()), OTODUS_ERROR_FILE,
         folder.string().c_str());
   otodus_model_close(nullptr);
@@ -178,6 +176,25 @@ TEST_F(CApi, WeightsFromACheckpoint) {
     otodus_session_destroy(one);
     otodus_model_close(bare);
   }
+}
+
+TEST_F(CApi, RefusesCodeForAnotherProcessor) {
+  otodus::formats::Artefact artefact = letters::artefact();
+  artefact.code[0].target = "cpu:x86-64-v9";
+  artefact.code[0].features = {"sse2", "avx9000"};
+  ASSERT_TRUE(otodus::formats::writeArtefact(path("v9.oto"), artefact).isOk());
+  otodus_model *none = nullptr;
+  EXPECT_EQ(otodus_model_open(path("v9.oto").c_str(), folder.string().c_str(), &none),
+            OTODUS_ERROR_FILE); // no checkpoint there
+  float w = letters::kWeight;
+  ASSERT_TRUE(otodus::formats::writeSafetensors(path("model.safetensors"),
+                                                {{"w", otodus::formats::TensorType::F32, {1}, &w}})
+                  .isOk());
+  EXPECT_EQ(otodus_model_open(path("v9.oto").c_str(), folder.string().c_str(), &none),
+            OTODUS_ERROR_TARGET);
+  EXPECT_NE(std::string(otodus_last_error()).find("avx9000"), std::string::npos)
+      << otodus_last_error();
+  EXPECT_EQ(none, nullptr);
 }
 
 TEST_F(CApi, RefusesADamagedArtefact) {

@@ -21,12 +21,12 @@ formats::Code codeFor(const std::string &target, std::vector<std::string> featur
 TEST(Device, RunsABlob) {
   formats::Code code = codeFor("cpu:x86-64", {"sse2"});
   code.blob = {
-      0xc3,                                      // empty: ret
-      0x48, 0x8b, 0x07,                          // store: mov rax, [rdi]    buffers
-      0x48, 0x8b, 0x00,                          //        mov rax, [rax]    buffers[0]
-      0x48, 0xc7, 0x00, 0x2a, 0x00, 0x00, 0x00,  //        mov qword [rax], 42
-      0xc3,                                      //        ret
-      1, 2, 3,                                   // read-only data
+      0xc3,                                     // empty: ret
+      0x48, 0x8b, 0x07,                         // store: mov rax, [rdi]    buffers
+      0x48, 0x8b, 0x00,                         //        mov rax, [rax]    buffers[0]
+      0x48, 0xc7, 0x00, 0x2a, 0x00, 0x00, 0x00, //        mov qword [rax], 42
+      0xc3,                                     //        ret
+      1,    2,    3,                            // read-only data
   };
   code.textBytes = 15;
   code.entries = {{"empty", 0}, {"store", 1}};

@@ -21,8 +21,9 @@ extern "C" {
 // Buffers: tokens i32, state i32, weight f32, logits f32 (stride 256). `logits` gets a row
 // for every step (`all`) or for the last one. Volatile keeps the compiler from calling
 // memset, which the blob does not have.
-__attribute__((section("otodus_code"), noinline, used, no_sanitize("address", "undefined")))
-inline void letterKernel(const OtodusKernelArguments *a, int64_t lo, int64_t hi, int64_t all) {
+__attribute__((section("otodus_code"), noinline, used,
+               no_sanitize("address", "undefined"))) inline void
+letterKernel(const OtodusKernelArguments *a, int64_t lo, int64_t hi, int64_t all) {
   const int *tokens = (const int *)a->buffers[0];
   volatile int *state = (volatile int *)a->buffers[1];
   int weight = (int)*(const float *)a->buffers[2];
@@ -113,8 +114,8 @@ inline Artefact artefact() {
       b.kind = kind;
       return b;
     };
-    f.buffers = {buffer(BufferKind::Input), buffer(BufferKind::State),
-                 buffer(BufferKind::Prepared), buffer(BufferKind::Output)};
+    f.buffers = {buffer(BufferKind::Input), buffer(BufferKind::State), buffer(BufferKind::Prepared),
+                 buffer(BufferKind::Output)};
     Launch launch;
     launch.name = "letters";
     launch.variants = {{0, all ? "letters_all" : "letters_last", {{Symbol::Batch, 1, 1}}}};

@@ -60,15 +60,14 @@ protected:
   static std::vector<float> forward(Session &session, const std::vector<int32_t> &tokens) {
     int64_t batch = session.batch(), length = static_cast<int64_t>(tokens.size()) / batch;
     std::vector<float> logits(tokens.size() * W, -1);
-    Status status = session.run("forward", {{"tokens", {DType::I32, {batch, length}, tokens.data()}}},
-                                {{"logits",
-                                  {DType::F32, {batch, length, toy::H, toy::F}, logits.data()}}});
+    Status status =
+        session.run("forward", {{"tokens", {DType::I32, {batch, length}, tokens.data()}}},
+                    {{"logits", {DType::F32, {batch, length, toy::H, toy::F}, logits.data()}}});
     EXPECT_TRUE(status.isOk()) << status.message();
     return logits;
   }
   static std::string temporary(const std::string &name) {
-    return (std::filesystem::temp_directory_path() /
-            (name + std::to_string(::getpid()))).string();
+    return (std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()))).string();
   }
 };
 
@@ -134,8 +133,8 @@ TEST_F(SessionTest, CutsForEverySequenceOfTheBatch) {
   std::vector<float> logits = forward(*together, rest);
   for (int64_t b = 0; b < batch; ++b) {
     std::vector<float> expected = toy::expected(weights, tokens[b]);
-    EXPECT_TRUE(std::equal(expected.end() - extra * W, expected.end(),
-                           logits.begin() + b * extra * W))
+    EXPECT_TRUE(
+        std::equal(expected.end() - extra * W, expected.end(), logits.begin() + b * extra * W))
         << "sequence " << b;
   }
 }
@@ -148,8 +147,8 @@ TEST_F(SessionTest, LastRowsGiveTheLastStepOfTheCall) {
   std::vector<float> last(W);
   std::map<std::string, MutableTensorView> outputs = {
       {"logits", {DType::F32, {1, 1, toy::H, toy::F}, last.data()}}};
-  ASSERT_TRUE(session->run("prefill", {{"tokens", {DType::I32, {1, 60}, tokens.data()}}}, outputs)
-                  .isOk());
+  ASSERT_TRUE(
+      session->run("prefill", {{"tokens", {DType::I32, {1, 60}, tokens.data()}}}, outputs).isOk());
   EXPECT_TRUE(std::equal(last.begin(), last.end(), expected.end() - W));
 
   // Length 0: nothing changes, not even the output.
@@ -201,8 +200,8 @@ TEST_F(SessionTest, RefusesWhatACallerCanGetWrong) {
   expectError("forward", {{"tokens", {DType::I32, {20}, tokens.data()}}}, {}, {"[20]", "length"});
   expectError("forward", {{"tokens", {DType::F32, {2, 20}, tokens.data()}}}, {}, {"i32", "f32"});
   expectError("forward", {{"tokens", {DType::I32, {2, 20}, nullptr}}}, {}, {"null"});
-  expectError("forward", {{"tokens", good}},
-              {{"logits", {DType::F32, {2, 20, W}, out.data()}}}, {"[2, 20, 2, 10]", "[2, 20, 20]"});
+  expectError("forward", {{"tokens", good}}, {{"logits", {DType::F32, {2, 20, W}, out.data()}}},
+              {"[2, 20, 2, 10]", "[2, 20, 20]"});
   tokens[33] = toy::V;
   expectError("forward", {{"tokens", good}}, {{"logits", goodOut}},
               {"token id 50", "position 18", "sequence 1", "vocabulary of 50"});
@@ -237,8 +236,7 @@ TEST_F(SessionTest, StatesComeBackThroughEveryLayout) {
     for (int64_t b = 0; b < 2; ++b)
       for (int64_t i = 0; i < C * W; ++i) {
         bool open = i / W < (b == 0 ? 5 : 6);
-        EXPECT_EQ(back.as<float>()[b * C * W + i],
-                  open ? tensor.as<float>()[b * C * W + i] : 0.0f);
+        EXPECT_EQ(back.as<float>()[b * C * W + i], open ? tensor.as<float>()[b * C * W + i] : 0.0f);
       }
   }
   EXPECT_EQ(session->state("nothing").status().code(), Code::Usage);
@@ -253,8 +251,8 @@ TEST_F(SessionTest, ResetForkSaveRestore) {
   std::vector<int32_t> tokens = someTokens(50, 6);
   std::vector<float> expected = toy::expected(weights, tokens);
   auto session = start(model);
-  std::vector<int32_t> head(tokens.begin(), tokens.begin() + 24), tail(tokens.begin() + 24,
-                                                                       tokens.end());
+  std::vector<int32_t> head(tokens.begin(), tokens.begin() + 24),
+      tail(tokens.begin() + 24, tokens.end());
   std::vector<float> expectedTail(expected.begin() + 24 * W, expected.end());
   forward(*session, head);
 
@@ -375,11 +373,12 @@ TEST_F(SessionTest, ChoosesTheVariantWithTheFewestPaddedRows) {
   sessionOptions.pool = std::make_shared<ThreadPool>(single);
   auto session = Session::create(*model, sessionOptions);
   std::vector<int32_t> data(100);
-  std::map<int64_t, int64_t> expected = {{1, 1}, {3, 1}, {4, 4}, {8, 4}, {12, 12}, {16, 4},
-                                         {13, 1}, {24, 12}, {36, 12}, {40, 4}};
+  std::map<int64_t, int64_t> expected = {{1, 1},  {3, 1},  {4, 4},   {8, 4},   {12, 12},
+                                         {16, 4}, {13, 1}, {24, 12}, {36, 12}, {40, 4}};
   for (auto [rows, tile] : expected) {
     chosenTiles.clear();
-    ASSERT_TRUE((*session)->run("f", {{"tokens", {DType::I32, {1, rows}, data.data()}}}, {}).isOk());
+    ASSERT_TRUE(
+        (*session)->run("f", {{"tokens", {DType::I32, {1, rows}, data.data()}}}, {}).isOk());
     EXPECT_EQ(chosenTiles, std::vector<int64_t>{tile}) << rows << " rows";
   }
 }

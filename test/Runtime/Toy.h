@@ -83,8 +83,7 @@ inline void last(const OtodusKernelArguments *a, int64_t lo, int64_t hi) {
   auto *y = static_cast<const float *>(a->buffers[0]);
   auto *out = static_cast<float *>(a->buffers[1]);
   for (int64_t b = lo; b < hi; ++b)
-    std::memcpy(out + b * kStride, y + ((b + 1) * a->length - 1) * kStride,
-                64 * sizeof(float));
+    std::memcpy(out + b * kStride, y + ((b + 1) * a->length - 1) * kStride, 64 * sizeof(float));
 }
 
 inline Artefact artefact() {

@@ -1,8 +1,8 @@
 //===- WeightsTest.cpp - Prepared buffers against the formulas -------------===//
 
+#include "otodus/Runtime/Weights.h"
 #include "otodus/Formats/ArtefactFile.h"
 #include "otodus/Runtime/ThreadPool.h"
-#include "otodus/Runtime/Weights.h"
 
 #include <gtest/gtest.h>
 
@@ -160,10 +160,10 @@ TEST(Prepare, SourceTypes) {
     f64.push_back(exact[i]);
     int exponent = 0;
     float fraction = std::frexp(std::fabs(exact[i]), &exponent);
-    f16.push_back(static_cast<uint16_t>(
-        exact[i] == 0 ? 0
-                      : (exact[i] < 0 ? 0x8000 : 0) | (exponent + 14) << 10 |
-                            static_cast<int>((fraction * 2 - 1) * 1024)));
+    f16.push_back(static_cast<uint16_t>(exact[i] == 0
+                                            ? 0
+                                            : (exact[i] < 0 ? 0x8000 : 0) | (exponent + 14) << 10 |
+                                                  static_cast<int>((fraction * 2 - 1) * 1024)));
   }
   MemoryWeights plain;
   plain.add("w", {33, 20}, exact.data());
@@ -196,8 +196,8 @@ TEST(Prepare, SourceTypes) {
 }
 
 TEST(Prepare, Bf16RoundsToNearestEvenAndKeepsNaN) {
-  std::vector<float> values = {1.0f, 1.00390625f, 1.01171875f, 1.00390637f, -1.00390625f, 3.4e38f,
-                               INFINITY, -INFINITY, NAN, -0.0f};
+  std::vector<float> values = {1.0f,    1.00390625f, 1.01171875f, 1.00390637f, -1.00390625f,
+                               3.4e38f, INFINITY,    -INFINITY,   NAN,         -0.0f};
   MemoryWeights source;
   int64_t count = static_cast<int64_t>(values.size());
   source.add("w", {1, count}, values.data());
@@ -235,8 +235,8 @@ TEST(Prepare, CemaCoefficients) {
             double p = sigma(alpha[d * N + n]);
             std::complex<double> q =
                 (1 - p * sigma(delta[d * N + n])) *
-                std::exp(std::complex<double>(
-                    0, (n + 1) * sigma(theta[d]) * 2 * std::numbers::pi / static_cast<double>(N)));
+                std::exp(std::complex<double>(0, (n + 1) * sigma(theta[d]) * 2 * std::numbers::pi /
+                                                     static_cast<double>(N)));
             double values[5] = {p, q.real(), q.imag(), gamma[(d * N + n) * 2] / std::sqrt(N),
                                 gamma[(d * N + n) * 2 + 1] / std::sqrt(N)};
             std::copy(values, values + 5, expected);
@@ -297,9 +297,9 @@ TEST(Prepare, NamesWhatIsWrong) {
     EXPECT_EQ(status.code(), Code::File);
     return status.message();
   };
-  EXPECT_NE(failing(describe(PrepareKind::Panels, {1, 3}, {1, 4}, DType::F32, {"gone"}))
-                .find("'gone'"),
-            std::string::npos);
+  EXPECT_NE(
+      failing(describe(PrepareKind::Panels, {1, 3}, {1, 4}, DType::F32, {"gone"})).find("'gone'"),
+      std::string::npos);
   std::string shape = failing(describe(PrepareKind::Panels, {1, 3}, {1, 5}));
   EXPECT_NE(shape.find("[3, 4]"), std::string::npos) << shape;
   EXPECT_NE(shape.find("15"), std::string::npos) << shape;
@@ -322,9 +322,8 @@ TEST(Prepare, DoesNotDependOnThreads) {
   ThreadPool one(options);
   Buffer alone(formats::preparedBytes(prepared));
   ASSERT_TRUE(prepare(prepared, source, one, alone.data).isOk());
-  EXPECT_EQ(std::memcmp(many.data, alone.data,
-                        static_cast<size_t>(formats::preparedBytes(prepared))),
-            0);
+  EXPECT_EQ(
+      std::memcmp(many.data, alone.data, static_cast<size_t>(formats::preparedBytes(prepared))), 0);
 }
 
 // Printed, not asserted.

@@ -39,14 +39,12 @@ public:
   /// It is read only during this call. Errors: Code::Target (features this machine
   /// lacks), Code::File (tensors missing or of other shapes; a plan that refers to
   /// things it does not have), Code::Device (memory).
-  static Result<std::shared_ptr<const Model>> open(formats::Artefact artefact,
-                                                   WeightSource *weights,
-                                                   const OpenOptions &options = {});
+  static Result<std::shared_ptr<const Model>>
+  open(formats::Artefact artefact, WeightSource *weights, const OpenOptions &options = {});
 
   /// The same of an open file; weights it embeds are used where they are mapped.
-  static Result<std::shared_ptr<const Model>> open(const formats::ArtefactFile &file,
-                                                   WeightSource *weights,
-                                                   const OpenOptions &options = {});
+  static Result<std::shared_ptr<const Model>>
+  open(const formats::ArtefactFile &file, WeightSource *weights, const OpenOptions &options = {});
 
   /// Opens an artefact file. Weights come from its own sections, else from
   /// `weightsPath`, else from the checkpoint the artefact names (beside the artefact
@@ -82,8 +80,8 @@ private:
   std::string target_;
   Memory weights_;
   int64_t weightBytes_ = 0;
-  std::vector<const std::byte *> prepared_;   ///< one per Artefact::prepared
-  std::vector<std::vector<double>> initial_;  ///< per state: fresh value, empty if a constant
+  std::vector<const std::byte *> prepared_;  ///< one per Artefact::prepared
+  std::vector<std::vector<double>> initial_; ///< per state: fresh value, empty if a constant
   std::map<std::string, size_t> functionIndex_;
 };
 

@@ -37,9 +37,9 @@ struct LaunchProfile {
 
 /// Bytes a session has allocated.
 struct SessionMemory {
-  int64_t state = 0;       ///< carried state, spec 5's figure plus padding
-  int64_t scratch = 0;     ///< scratch and argument buffers
-  int64_t peak = 0;        ///< most of state + scratch at any time
+  int64_t state = 0;   ///< carried state, spec 5's figure plus padding
+  int64_t scratch = 0; ///< scratch and argument buffers
+  int64_t peak = 0;    ///< most of state + scratch at any time
 };
 
 /// `batch` streams through one model. Not thread-safe; sessions that share a model
