@@ -1,9 +1,14 @@
 //===- CheckCommand.cpp - otodus check -------------------------------------===//
 
 #include "Commands.h"
+#include "CompiledRunner.h"
 #include "Flags.h"
-#include "OpenModel.h"
 #include "Output.h"
+#include "Sampling.h"
+
+#include "otodus/Driver/GoldenCase.h"
+
+#include <sstream>
 
 namespace otodus::driver {
 
@@ -11,14 +16,60 @@ namespace {
 struct Options {
   std::vector<std::string> files;
   std::string only, params;
+  bool reference = false;
   ModelFlags flags;
 };
+
+/// What `generate` would draw from, given the filter's settings.
+std::vector<double> samplerDistribution(const std::vector<double> &logits,
+                                        const reference::SamplingFilter &filter) {
+  SamplingOptions options;
+  options.temperature = filter.temperature;
+  options.topP = filter.topP;
+  options.topK = filter.topK;
+  options.minP = filter.minP;
+  std::vector<float> values(logits.begin(), logits.end());
+  Result<std::vector<double>> result =
+      Sampler(options).distribution(values.data(), static_cast<int64_t>(values.size()));
+  return result.isOk() ? *result : std::vector<double>();
+}
 
 Status check(const Options &options) {
   if (!options.only.empty())
     OTODUS_RETURN_IF_ERROR(
         checkChoice("--only", options.only, {"forward", "stream", "grad", "train"}));
-  return Status(Code::Internal, "check is not wired yet");
+  CheckOptions checks;
+  checks.dtype = options.flags.dtype.empty() ? "f32" : options.flags.dtype;
+  OTODUS_RETURN_IF_ERROR(checkChoice("--dtype", checks.dtype, {"f32", "bf16"}));
+  checks.forward = options.only.empty() || options.only == "forward";
+  checks.stream = options.only.empty() || options.only == "stream";
+  checks.distribution = samplerDistribution;
+
+  std::unique_ptr<CaseRunner> runner =
+      options.reference ? referenceRunner() : compiledRunner(options.flags);
+  CheckCounts counts;
+  Status first; // the first case that could not be run
+  for (const std::string &file : options.files) {
+    OTODUS_RETURN_IF_ERROR(writeStdout(file + "\n"));
+    Result<GoldenCase> golden = readGoldenCase(file, checks.dtype, options.params);
+    Status status = golden.status();
+    if (golden.isOk()) {
+      std::ostringstream lines;
+      status = checkCase(*golden, *runner, checks, lines, counts).in(file);
+      OTODUS_RETURN_IF_ERROR(writeStdout(lines.str()));
+    }
+    if (status.isOk())
+      continue;
+    std::fprintf(stderr, "otodus: %s\n", status.message().c_str());
+    if (first.isOk())
+      first = status;
+  }
+  OTODUS_RETURN_IF_ERROR(writeStdout(summary(counts) + "\n"));
+  if (counts.failed > 0)
+    return Status(Code::Check, std::to_string(counts.failed) + " comparisons failed");
+  if (!first.isOk())
+    return Status(first.code(), "not every case could be checked (see above)");
+  return Status::ok();
 }
 } // namespace
 
@@ -30,6 +81,8 @@ void addCheck(CLI::App &app, Action &action) {
   sub->add_option("--only", options->only, "forward, stream, grad or train");
   sub->add_option("--params", options->params,
                   "parameters of a model case (default: the sibling *_train file)");
+  sub->add_flag("--reference", options->reference,
+                "run lib/Reference in float64 instead of compiled code");
   addRunFlags(*sub, options->flags);
   sub->footer(
       "Examples:\n"

@@ -67,10 +67,12 @@ public:
 
   Result<mlir::OwningOpRef<mlir::ModuleOp>> parse(const std::string &path) {
     Result<std::string> text = readInput(path);
-    if (!text.isOk())
-      return text.status();
-    std::string name = path == "-" ? "<stdin>" : path;
-    sources_.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(*text, name), llvm::SMLoc());
+    return text.isOk() ? parseText(*text, path == "-" ? "<stdin>" : path) : text.status();
+  }
+
+  Result<mlir::OwningOpRef<mlir::ModuleOp>> parseText(const std::string &text,
+                                                      const std::string &name) {
+    sources_.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), llvm::SMLoc());
     mlir::OwningOpRef<mlir::ModuleOp> module =
         mlir::parseSourceFile<mlir::ModuleOp>(sources_, mlir::ParserConfig(&context_));
     if (!module)
@@ -111,7 +113,17 @@ std::string print(mlir::ModuleOp module) {
 struct Directory {
   formats::ModelConfig config;
   std::string json;
-  std::string weightsFile;
+  std::string weightsFile, weightsHash;
+
+  /// What an artefact is to know of where it comes from.
+  void describe(formats::Artefact &artefact) const {
+    if (artefact.configJson.empty())
+      artefact.configJson = json;
+    if (artefact.weightsFile.empty())
+      artefact.weightsFile = weightsFile;
+    if (artefact.weightsHash.empty())
+      artefact.weightsHash = weightsHash;
+  }
 };
 
 /// Reads and checks configuration and checkpoint of a model directory.
@@ -140,6 +152,7 @@ Result<Directory> openDirectory(const std::string &path, const std::string &weig
   if (!tensors.isOk())
     return tensors.status();
   OTODUS_RETURN_IF_ERROR(formats::checkTensors(directory.config, *tensors));
+  directory.weightsHash = tensors->headerHash();
   directory.weightsFile = fs::absolute(directory.weightsFile, error).lexically_normal().string();
   return directory;
 }
@@ -344,8 +357,8 @@ Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags) 
       return artefact.status();
     // What the compiler used goes back to the system before the weights come.
     malloc_trim(0);
-    if (directory && artefact->configJson.empty())
-      artefact->configJson = directory->json;
+    if (directory)
+      directory->describe(*artefact);
     std::string weightsFile = !flags.checkpoint.empty() ? flags.checkpoint
                               : directory            ? directory->weightsFile
                                                      : findWeights(artefact->weightsFile, path);
@@ -370,6 +383,48 @@ Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags) 
       return config.status();
     loaded.config = *config;
   }
+  return loaded;
+}
+
+namespace {
+Result<LoadedModel> compileAndOpen(Result<mlir::OwningOpRef<mlir::ModuleOp>> module,
+                                   runtime::WeightSource &weights, const ModelFlags &flags) {
+  if (!module.isOk())
+    return module.status();
+  Result<formats::Artefact> artefact = compile(**module, compileOptions(flags, flags.target));
+  if (!artefact.isOk())
+    return artefact.status();
+  LoadedModel loaded;
+  runtime::ThreadPoolOptions poolOptions;
+  poolOptions.threads = flags.threads;
+  loaded.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
+  runtime::OpenOptions openOptions;
+  openOptions.pool = loaded.pool;
+  Result<std::shared_ptr<const runtime::Model>> model =
+      runtime::Model::open(std::move(*artefact), &weights, openOptions);
+  if (!model.isOk())
+    return model.status();
+  loaded.model = *model;
+  return loaded;
+}
+} // namespace
+
+Result<LoadedModel> openModuleText(const std::string &text, const std::string &name,
+                                   runtime::WeightSource &weights, const ModelFlags &flags) {
+  Compiler compiler;
+  return compileAndOpen(compiler.parseText(text, name), weights, flags);
+}
+
+Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::string &name,
+                               runtime::WeightSource &weights, const ModelFlags &flags) {
+  Result<std::string> dtype = checkDtype(flags.dtype);
+  if (!dtype.isOk())
+    return dtype.status();
+  Compiler compiler;
+  Result<LoadedModel> loaded =
+      compileAndOpen(compiler.importDirectory(config, *dtype, ""), weights, flags);
+  if (loaded.isOk())
+    loaded->config = config;
   return loaded;
 }
 
@@ -502,8 +557,8 @@ Result<Compiled> compileModel(const CompileRequest &request) {
     OTODUS_RETURN_IF_ERROR(stageStatus);
     if (*stop != Stage::Artefact)
       return result;
-    if (directory && artefact->configJson.empty())
-      artefact->configJson = directory->json;
+    if (directory)
+      directory->describe(*artefact);
 
     if (result.artefact.code.empty()) {
       result.artefact = std::move(*artefact);

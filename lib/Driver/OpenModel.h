@@ -50,6 +50,14 @@ struct LoadedModel {
 /// part that failed; diagnostics of the compiler have gone to stderr by then.
 Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags);
 
+/// Compiles a module given as text, or the model of a configuration, and opens it with
+/// `weights`, which are read during the call only. Nothing is cached. `name` stands in
+/// messages.
+Result<LoadedModel> openModuleText(const std::string &text, const std::string &name,
+                                   runtime::WeightSource &weights, const ModelFlags &flags);
+Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::string &name,
+                               runtime::WeightSource &weights, const ModelFlags &flags);
+
 /// Names of the compiled functions that take "tokens".
 struct TokenFunctions {
   std::string last; ///< logits of the last step, [batch, 1, Vo]; "" if there is none

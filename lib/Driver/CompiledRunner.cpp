@@ -1,0 +1,168 @@
+//===- CompiledRunner.cpp - Golden cases through the compiler --------------===//
+
+#include "CompiledRunner.h"
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+
+namespace otodus::driver {
+
+namespace {
+
+/// An array of doubles in the type the runtime wants.
+class Array {
+public:
+  Array(CaseType type, const reference::Tensor &value) : shape_(value.shape) {
+    switch (type) {
+    case CaseType::Float: fill<float>(formats::DType::F32, value); break;
+    case CaseType::Int64: fill<int64_t>(formats::DType::I64, value); break;
+    case CaseType::Int32: fill<int32_t>(formats::DType::I32, value); break;
+    case CaseType::Bool: fill<uint8_t>(formats::DType::Bool, value); break;
+    }
+  }
+  runtime::TensorView view() const { return {type_, shape_, bytes_.data()}; }
+
+private:
+  template <typename T> void fill(formats::DType type, const reference::Tensor &value) {
+    type_ = type;
+    bytes_.resize(value.data.size() * sizeof(T));
+    for (size_t i = 0; i < value.data.size(); ++i) {
+      T element = static_cast<T>(value.data[i]);
+      std::memcpy(bytes_.data() + i * sizeof(T), &element, sizeof(T));
+    }
+  }
+  formats::DType type_ = formats::DType::F32;
+  std::vector<int64_t> shape_;
+  std::vector<std::byte> bytes_;
+};
+
+class Session : public CaseSession {
+public:
+  Session(std::unique_ptr<runtime::Session> session, std::string function)
+      : session_(std::move(session)), function_(std::move(function)) {}
+
+  Status run(const std::vector<CaseInput> &inputs,
+             std::map<std::string, reference::Tensor> &outputs) override {
+    std::deque<Array> arrays;
+    std::map<std::string, runtime::TensorView> views;
+    int64_t length = 0;
+    for (const CaseInput &input : inputs) {
+      if (input.value.rank() < 2)
+        return Status(Code::Internal, "input '" + input.name + "' has no time");
+      length = std::max(length, input.value.shape[1]);
+      arrays.emplace_back(input.type, input.value);
+      views[input.name] = arrays.back().view();
+    }
+    const formats::Function *function = session_->model().function(function_);
+    std::map<std::string, runtime::MutableTensorView> targets;
+    std::map<std::string, std::vector<float>> values;
+    for (const formats::Argument &output : function->outputs) {
+      std::vector<int64_t> shape = {
+          session_->batch(), output.kind == formats::ArgumentKind::LastRows ? 1 : length};
+      shape.insert(shape.end(), output.trailing.begin(), output.trailing.end());
+      int64_t elements = 1;
+      for (int64_t extent : shape)
+        elements *= extent;
+      std::vector<float> &value = values[output.name];
+      value.resize(static_cast<size_t>(elements));
+      targets[output.name] = {formats::DType::F32, shape, value.data()};
+    }
+    OTODUS_RETURN_IF_ERROR(session_->run(function_, views, targets));
+    for (const auto &[name, target] : targets) {
+      const std::vector<float> &value = values[name];
+      outputs[name] = reference::Tensor(target.shape, std::vector<double>(value.begin(), value.end()));
+    }
+    return Status::ok();
+  }
+
+  Result<reference::Tensor> state(const std::string &name) override {
+    Result<runtime::Tensor> found = session_->state(name);
+    if (!found.isOk())
+      return found.status();
+    reference::Tensor tensor(found->shape);
+    for (int64_t i = 0; i < tensor.size(); ++i)
+      tensor[i] = found->dtype == formats::DType::I64 ? double(found->as<int64_t>()[i])
+                                                      : double(found->as<float>()[i]);
+    return tensor;
+  }
+
+  Status setState(const std::string &name, CaseType type, const reference::Tensor &value) override {
+    return session_->setState(name, Array(type, value).view());
+  }
+
+  Result<std::vector<int64_t>> positions() override { return session_->positions(); }
+
+private:
+  std::unique_ptr<runtime::Session> session_;
+  std::string function_;
+};
+
+class Program : public CaseProgram {
+public:
+  Program(LoadedModel loaded, std::string function)
+      : loaded_(std::move(loaded)), function_(std::move(function)) {}
+
+  Result<std::unique_ptr<CaseSession>> start(int64_t batch) override {
+    runtime::SessionOptions options;
+    options.batch = batch;
+    options.pool = loaded_.pool;
+    Result<std::unique_ptr<runtime::Session>> session =
+        runtime::Session::create(loaded_.model, options);
+    if (!session.isOk())
+      return session.status();
+    return std::unique_ptr<CaseSession>(std::make_unique<Session>(std::move(*session), function_));
+  }
+
+private:
+  LoadedModel loaded_;
+  std::string function_;
+};
+
+class Runner : public CaseRunner {
+public:
+  explicit Runner(const ModelFlags &flags) : flags_(flags) {}
+
+  Result<std::unique_ptr<CaseProgram>> compile(const GoldenCase &golden, const std::string &module,
+                                               const std::string &dtype) override {
+    runtime::MemoryWeights weights;
+    for (const auto &[name, value] : golden.weights) {
+      formats::Tensor tensor;
+      tensor.name = name;
+      tensor.type = formats::TensorType::F64;
+      tensor.shape = value.shape;
+      tensor.data = reinterpret_cast<const uint8_t *>(value.data.data());
+      tensor.bytes = value.data.size() * sizeof(double);
+      weights.add(std::move(tensor));
+    }
+    ModelFlags flags = flags_;
+    flags.dtype = dtype;
+    Result<LoadedModel> loaded = golden.kind == CaseKind::Model
+                                     ? openConfig(golden.config, golden.name, weights, flags)
+                                     : openModuleText(module, golden.name, weights, flags);
+    if (!loaded.isOk())
+      return loaded.status();
+    std::string function = "forward";
+    if (golden.kind == CaseKind::Model) {
+      Result<TokenFunctions> functions = findTokenFunctions(*loaded->model, golden.name);
+      if (!functions.isOk())
+        return functions.status();
+      function = functions->all;
+    }
+    if (!loaded->model->function(function))
+      return Status(Code::Internal, golden.name + ": the compiled case has no function @forward");
+    return std::unique_ptr<CaseProgram>(
+        std::make_unique<Program>(std::move(*loaded), std::move(function)));
+  }
+
+private:
+  ModelFlags flags_;
+};
+
+} // namespace
+
+std::unique_ptr<CaseRunner> compiledRunner(const ModelFlags &flags) {
+  return std::make_unique<Runner>(flags);
+}
+
+} // namespace otodus::driver
