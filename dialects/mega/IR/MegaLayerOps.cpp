@@ -92,13 +92,8 @@ RowRole SiluOp::getRowRole() { return RowRole::Elementwise; }
 RowRole ScaleOp::getRowRole() { return RowRole::Elementwise; }
 
 LogicalResult ScaleOp::verify() {
-  int64_t width = 1;
-  for (int64_t size : getInput().getType().getShape().drop_front(2))
-    width *= size;
-  if (getFactor().getType().getDimSize(0) != width) // (C1)
-    return emitOpError("expects one factor for each of ")
-           << width << " features, but got " << getFactor().getType();
-  return success();
+  return verifyShape(*this, "factor", getFactor().getType(), "[W]",
+                     flattenedWidth(getInput().getType())); // (C1)
 }
 
 //===----------------------------------------------------------------------===//

@@ -41,7 +41,12 @@ func.func @ops(%tokens: tensor<?x?xi32>, %table: tensor<9x8xf32>, %w: tensor<8xf
   %o:3 = mega.chunk_attention %r#0, %r#1, %q, %keys, %keys at %count chunk(16)
       : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x16x2x4xf32>, tensor<?x16x2x4xf32>,
         tensor<?xi64>
-  %u = mega.silu %x : tensor<?x?x8xf32>
+  %angles = mega.rotary_angles %freqs at %count like %x chunk(16)
+      : tensor<2xf32>, tensor<?xi64>, tensor<?x?x8xf32> -> tensor<?x?x2x4xf32>
+  %r2:2 = mega.rotate %q, %q by %angles
+      : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  %f = mega.scale %x, %w : tensor<?x?x8xf32>, tensor<8xf32>
+  %u = mega.silu %f : tensor<?x?x8xf32>
   %y = arith.addf %u, %x : tensor<?x?x8xf32>
   %z = mega.last %y : tensor<?x?x8xf32> -> tensor<?x1x8xf32>
   %e = tensor.empty() : tensor<4xf32>
@@ -80,6 +85,9 @@ TEST_F(Interfaces, EveryOpHasItsRowRole) {
   EXPECT_EQ(roles["mega.layer_norm"], "row_reduction");
   EXPECT_EQ(roles["mega.linear"], "contraction");
   EXPECT_EQ(roles["mega.rotary"], "elementwise");
+  EXPECT_EQ(roles["mega.rotary_angles"], "gather");
+  EXPECT_EQ(roles["mega.rotate"], "elementwise");
+  EXPECT_EQ(roles["mega.scale"], "elementwise");
   EXPECT_EQ(roles["mega.chunk_attention"], "attention");
   EXPECT_EQ(roles["mega.silu"], "elementwise");
   EXPECT_EQ(roles["mega.last"], "gather");
@@ -127,7 +135,7 @@ TEST_F(Interfaces, AnOpWithoutGradientSaysSo) {
     EXPECT_TRUE(failed(op.buildBackward(builder, {})));
     EXPECT_EQ(message, ("'" + op->getName().getStringRef() + "' op has no gradient yet").str());
   });
-  EXPECT_EQ(count, 11u);
+  EXPECT_EQ(count, 14u);
 }
 
 TEST_F(Interfaces, BuildersTakeNumbersAndInferTypes) {

@@ -49,6 +49,13 @@ func.func @silu(%x: tensor<?x?x64xf32>, %v: tensor<2x?x4x8xbf16>) {
   return
 }
 
+// CHECK-LABEL: func.func @scale
+func.func @scale(%x: tensor<?x?x2x32xbf16>, %factor: tensor<64xf32>) {
+  // CHECK: mega.scale %{{.*}}, %{{.*}} : tensor<?x?x2x32xbf16>, tensor<64xf32>
+  %y = mega.scale %x, %factor : tensor<?x?x2x32xbf16>, tensor<64xf32>
+  return
+}
+
 // CHECK-LABEL: func.func @rms_norm
 func.func @rms_norm(%z: tensor<?x?x2x4xf32>, %w: tensor<8xf32>, %b: tensor<8xf32>) {
   // CHECK: mega.rms_norm %{{.*}} weight %{{.*}} bias %{{.*}} eps(1.000000e-05) scale(5.000000e-01) : (tensor<?x?x2x4xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x?x2x4xf32>
