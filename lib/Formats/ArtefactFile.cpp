@@ -168,9 +168,10 @@ public:
 
   std::vector<int64_t> numbers(const flatbuffers::Vector<int64_t> *list) {
     std::vector<int64_t> out;
-    if (list && spend(uint64_t(list->size()) * 8))
-      for (uint32_t i = 0; i < list->size(); ++i)
-        out.push_back(list->Get(i));
+    if (list && list->size() > 0 && spend(uint64_t(list->size()) * 8)) {
+      out.resize(list->size());
+      std::memcpy(out.data(), list->Data(), out.size() * sizeof(int64_t));
+    }
     return out;
   }
 
@@ -190,6 +191,21 @@ public:
     out.reserve(list->size());
     for (uint32_t i = 0; i < list->size(); ++i)
       out.push_back(one(*list->Get(i)));
+  }
+
+  /// The same of structs. The Verifier does not check that the elements of a vector are
+  /// aligned, so they are copied out.
+  template <typename Struct, typename T, typename One>
+  void unpackStructs(std::vector<T> &out, const flatbuffers::Vector<const Struct *> *list,
+                     One &&one) {
+    if (!list || !spend(uint64_t(list->size()) * sizeof(Struct)))
+      return;
+    out.reserve(list->size());
+    for (uint32_t i = 0; i < list->size(); ++i) {
+      alignas(Struct) uint8_t bytes[sizeof(Struct)];
+      std::memcpy(bytes, list->Data() + i * sizeof(Struct), sizeof(Struct));
+      out.push_back(one(*reinterpret_cast<const Struct *>(bytes)));
+    }
   }
 
   // Enumerations are cast unchecked here; `validate` refuses those out of range.
@@ -229,7 +245,7 @@ public:
     Variant out;
     out.rowTile = v.row_tile();
     out.entry = text(v.entry());
-    unpackAll(out.grid, v.grid(), [](const plan::Extent &e) {
+    unpackStructs<plan::Extent>(out.grid, v.grid(), [](const plan::Extent &e) {
       return Extent{Symbol(e.symbol()), e.factor(), e.divisor()};
     });
     return out;
@@ -250,7 +266,7 @@ public:
     auto argument = [this](const plan::Argument &a) { return unpack(a); };
     unpackAll(out.inputs, f.inputs(), argument);
     unpackAll(out.outputs, f.outputs(), argument);
-    unpackAll(out.buffers, f.buffers(), [](const plan::Buffer &b) {
+    unpackStructs<plan::Buffer>(out.buffers, f.buffers(), [](const plan::Buffer &b) {
       Buffer buffer;
       buffer.kind = BufferKind(b.kind());
       buffer.symbol = Symbol(b.symbol());

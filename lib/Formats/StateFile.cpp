@@ -42,7 +42,7 @@ struct Header {
   uint32_t listBytes;
   uint32_t payloadChecksum;
   uint32_t headerChecksum; ///< of all header bytes with 0 here
-  uint64_t reserved;
+  uint64_t nextToken; ///< 1 + StateFile::nextToken, 0 if there is none
   char modelHash[64]; ///< zeros if there is none
 };
 static_assert(sizeof(Header) == 128);
@@ -284,6 +284,7 @@ Result<std::vector<uint8_t>> makeHeader(const StateFile &state) {
   header.batch = state.positions.size();
   header.chunk = state.chunk;
   header.dtype = state.dtype == "bf16";
+  header.nextToken = state.nextToken < 0 ? 0 : uint64_t(state.nextToken) + 1;
   header.listBytes = uint32_t(list.bytes.size());
   state.modelHash.copy(header.modelHash, sizeof(header.modelHash));
   uint64_t bytes = 0;
@@ -394,6 +395,7 @@ Result<StateFile> formats::parseState(const uint8_t *data, uint64_t size,
   StateFile state;
   state.chunk = header.chunk;
   state.dtype = header.dtype ? "bf16" : "f32";
+  state.nextToken = header.nextToken > INT32_MAX ? -1 : int64_t(header.nextToken) - 1;
   if (header.modelHash[0])
     state.modelHash.assign(header.modelHash, sizeof(header.modelHash));
   if (!ListReader(data + sizeof(Header), header.listBytes).read(state.states))
