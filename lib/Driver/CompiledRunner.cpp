@@ -126,6 +126,7 @@ public:
   Result<std::unique_ptr<CaseProgram>> compile(const GoldenCase &golden, const std::string &module,
                                                const std::string &dtype) override {
     runtime::MemoryWeights weights;
+    std::vector<std::string> names;
     for (const auto &[name, value] : golden.weights) {
       formats::Tensor tensor;
       tensor.name = name;
@@ -133,12 +134,13 @@ public:
       tensor.shape = value.shape;
       tensor.data = reinterpret_cast<const uint8_t *>(value.data.data());
       tensor.bytes = value.data.size() * sizeof(double);
+      names.push_back(name);
       weights.add(std::move(tensor));
     }
     ModelFlags flags = flags_;
     flags.dtype = dtype;
     Result<LoadedModel> loaded = golden.kind == CaseKind::Model
-                                     ? openConfig(golden.config, golden.name, weights, flags)
+                                     ? openConfig(golden.config, golden.name, names, weights, flags)
                                      : openModuleText(module, golden.name, weights, flags);
     if (!loaded.isOk())
       return loaded.status();

@@ -8,6 +8,8 @@
 #include "Sampling.h"
 #include "Tokenizer.h"
 
+#include "otodus/Formats/StateFile.h"
+
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -89,9 +91,8 @@ Status generate(const Options &options) {
   // Nothing to continue: refused before a model is compiled for it.
   const char *emptyPrompt =
       "the prompt is empty, so there is nothing to continue; give --prompt, --prompt-file or "
-      "--tokens with at least one token (also behind --state-in: a state holds what was read, not "
-      "what comes next)";
-  if (empty)
+      "--tokens, or continue a generated text with --state-in";
+  if (empty && options.stateIn.empty())
     return Status(Code::Input, emptyPrompt);
 
   auto start = Clock::now();
@@ -127,7 +128,7 @@ Status generate(const Options &options) {
   Result<std::vector<int32_t>> prompt = readPrompt(options, **tokenizer, vocabulary);
   if (!prompt.isOk())
     return prompt.status();
-  if (prompt->empty())
+  if (prompt->empty() && options.stateIn.empty())
     return Status(Code::Input, emptyPrompt);
   if (!options.hasTokens && options.stateIn.empty() && (*tokenizer)->bos() >= 0)
     prompt->insert(prompt->begin(), (*tokenizer)->bos());
@@ -135,22 +136,34 @@ Status generate(const Options &options) {
     note("the vocabulary is larger than 256 and no tokenizer is named: tokens beyond bytes show as "
          "\xEF\xBF\xBD; see --print=ids");
 
+  int64_t size = functions->outputSize, batch = options.batch;
   runtime::SessionOptions sessionOptions;
-  sessionOptions.batch = options.batch;
+  sessionOptions.batch = batch;
   sessionOptions.pool = loaded->pool;
   Result<std::unique_ptr<runtime::Session>> created =
       runtime::Session::create(loaded->model, sessionOptions);
   if (!created.isOk())
     return created.status();
   runtime::Session &session = **created;
-  if (!options.stateIn.empty())
+  std::optional<int32_t> chosen; // the first token, when a state brings it along
+  if (!options.stateIn.empty()) {
     OTODUS_RETURN_IF_ERROR(session.restore(options.stateIn));
+    if (prompt->empty()) {
+      Result<formats::StateFile> state = formats::readStateFile(options.stateIn);
+      if (!state.isOk())
+        return state.status();
+      if (state->nextToken < 0 || batch != 1 || state->nextToken >= vocabulary)
+        return Status(Code::Input, options.stateIn +
+                                       ": knows no next token (only generate --state-out of one "
+                                       "sequence stores it); give --prompt or --tokens");
+      chosen = static_cast<int32_t>(state->nextToken);
+    }
+  }
 
   Interruptible interruptible;
   double opened = since(start);
   auto prefillStart = Clock::now();
   std::vector<float> logits;
-  int64_t size = functions->outputSize, batch = options.batch;
   std::vector<int32_t> fed;
   for (int64_t b = 0; b < batch; ++b)
     fed.insert(fed.end(), prompt->begin(), prompt->end());
@@ -162,6 +175,21 @@ Status generate(const Options &options) {
   for (int64_t b = 0; b < batch; ++b)
     printers.emplace_back(**tokenizer, *prompt, options);
   Sampler sampler(options.sampling);
+
+  // The token after everything that sequence b has been fed.
+  auto choose = [&](int64_t b) -> Result<int32_t> {
+    Result<int64_t> token =
+        sampler.sample(logits.data() + b * size, size,
+                       static_cast<uint64_t>(session.positions()[b]), static_cast<uint64_t>(b));
+    if (!token.isOk())
+      return token.status();
+    // An output may be wider than the input vocabulary; such a token cannot be fed.
+    if (*token >= vocabulary)
+      return Status(Code::Input, "the model chose token " + std::to_string(*token) +
+                                     ", which is outside its input vocabulary [0, " +
+                                     std::to_string(vocabulary) + ")");
+    return static_cast<int32_t>(*token);
+  };
 
   auto decodeStart = Clock::now();
   double firstToken = 0;
@@ -175,17 +203,11 @@ Status generate(const Options &options) {
     if (ended = checkInterrupt(); !ended.isOk())
       break;
     for (int64_t b = 0; b < batch; ++b) {
-      Result<int64_t> token = sampler.sample(logits.data() + b * size, size,
-                                             static_cast<uint64_t>(session.positions()[b]),
-                                             static_cast<uint64_t>(b));
+      Result<int32_t> token = chosen ? Result<int32_t>(*chosen) : choose(b);
       if (!token.isOk())
         return token.status();
-      // An output may be wider than the input vocabulary; such a token cannot be fed.
-      if (*token >= vocabulary)
-        return Status(Code::Input, "the model chose token " + std::to_string(*token) +
-                                       ", which is outside its input vocabulary [0, " +
-                                       std::to_string(vocabulary) + ")");
-      next[b] = static_cast<int32_t>(*token);
+      chosen.reset();
+      next[b] = *token;
       Printer &printer = printers[b];
       if (printer.done)
         continue;
@@ -221,10 +243,18 @@ Status generate(const Options &options) {
   if (!ended.isOk())
     return ended;
   if (!options.stateOut.empty()) {
-    // The state is to hold everything printed, the last token too.
+    // The state is to hold everything printed, the last token too, and what comes next.
     if (produced > 0)
-      OTODUS_RETURN_IF_ERROR(feed(session, *functions, next, nullptr));
+      OTODUS_RETURN_IF_ERROR(feed(session, *functions, next, &logits));
     OTODUS_RETURN_IF_ERROR(session.save(options.stateOut));
+    if (batch == 1) {
+      Result<formats::StateFile> state = formats::readStateFile(options.stateOut);
+      Result<int32_t> token = chosen ? Result<int32_t>(*chosen) : choose(0);
+      if (!state.isOk() || !token.isOk())
+        return state.isOk() ? token.status() : state.status();
+      state->nextToken = *token;
+      OTODUS_RETURN_IF_ERROR(formats::writeStateFile(options.stateOut, *state));
+    }
   }
 
   if (options.stats) {
@@ -277,8 +307,9 @@ void addGenerate(CLI::App &app, Action &action) {
   sub->add_option("--batch", options->batch, "continuations of the same prompt (default 1)");
   sub->add_flag("--stats", options->stats, "print speed and memory to stderr");
   addRunFlags(*sub, options->flags);
-  sub->footer("A prompt must not be empty. With --state-in it goes behind everything the state has\n"
-              "seen: what was read and what was printed before --state-out.\n\n"
+  sub->footer("With --state-in the prompt goes behind everything the state has seen: what was read and\n"
+              "what was printed before --state-out. Without a prompt the text goes on as it would have\n"
+              "without the break. A new text needs a prompt that is not empty.\n\n"
               "Examples:\n"
               "  otodus generate --model DIR --prompt 'Once upon' --max-tokens 64\n"
               "  otodus generate --model DIR --prompt-file - --temperature 0.8 --top-p 0.9 --seed 7\n"

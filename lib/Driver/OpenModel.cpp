@@ -82,8 +82,10 @@ public:
 
   Result<mlir::OwningOpRef<mlir::ModuleOp>> importDirectory(const formats::ModelConfig &config,
                                                             const std::string &dtype,
-                                                            const std::string &weightsFile) {
+                                                            const std::string &weightsFile,
+                                                            std::vector<std::string> tensors = {}) {
     ImportOptions options;
+    options.tensors = std::move(tensors);
     options.dtype = dtype;
     options.weightsFile = weightsFile;
     return importModel(context_, config, options);
@@ -416,13 +418,14 @@ Result<LoadedModel> openModuleText(const std::string &text, const std::string &n
 }
 
 Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::string &name,
+                               const std::vector<std::string> &tensors,
                                runtime::WeightSource &weights, const ModelFlags &flags) {
   Result<std::string> dtype = checkDtype(flags.dtype);
   if (!dtype.isOk())
     return dtype.status();
   Compiler compiler;
   Result<LoadedModel> loaded =
-      compileAndOpen(compiler.importDirectory(config, *dtype, ""), weights, flags);
+      compileAndOpen(compiler.importDirectory(config, *dtype, "", tensors), weights, flags);
   if (loaded.isOk())
     loaded->config = config;
   return loaded;

@@ -52,10 +52,11 @@ Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags);
 
 /// Compiles a module given as text, or the model of a configuration, and opens it with
 /// `weights`, which are read during the call only. Nothing is cached. `name` stands in
-/// messages.
+/// messages; `tensors` are the names that `weights` has.
 Result<LoadedModel> openModuleText(const std::string &text, const std::string &name,
                                    runtime::WeightSource &weights, const ModelFlags &flags);
 Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::string &name,
+                               const std::vector<std::string> &tensors,
                                runtime::WeightSource &weights, const ModelFlags &flags);
 
 /// Names of the compiled functions that take "tokens".

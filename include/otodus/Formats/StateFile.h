@@ -39,6 +39,9 @@ struct StateFile {
   int64_t chunk = 0;              ///< C, 0 if the model has no open chunks
   std::vector<int64_t> positions; ///< [batch] absolute position of each sequence's next step
   std::vector<StateTensor> states;
+  /// Of one sequence: the token that its producer chose to come next, which the states have
+  /// not seen; -1 if there is none. Lets a continuation start without a prompt.
+  int64_t nextToken = -1;
 
   /// Entries of sequence b's open chunk.
   int64_t openCount(size_t b) const { return chunk ? positions[b] % chunk : 0; }
