@@ -36,8 +36,7 @@ LogicalResult RotateOp::verify() {
     return emitOpError("expects query and key of one type, but got ")
            << query << " and " << getKey().getType();
   if (angles.getDimSize(2) != 2 || angles.getDimSize(3) != query.getDimSize(3) ||
-      !angles.getElementType().isF32() ||
-      !sizesAgree(angles.getDimSize(0), query.getDimSize(0)) ||
+      !angles.getElementType().isF32() || !sizesAgree(angles.getDimSize(0), query.getDimSize(0)) ||
       !sizesAgree(angles.getDimSize(1), query.getDimSize(1))) // (C2)
     return emitOpError("expects angles f32[B, L, 2, ")
            << query.getDimSize(3) << "] with the batch and time of " << query << ", but got "
