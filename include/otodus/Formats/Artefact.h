@@ -55,7 +55,8 @@ struct Width {
 
 /// How a checkpoint's tensors become a buffer of the compiled model.
 enum class PrepareKind : uint8_t {
-  /// sources: [W]. f32 [columns.padded()], padding 0.
+  /// sources: [W], or [rows.inner, W] and then its row `parameter`. f32 [columns.padded()],
+  /// padding 0.
   Vector,
   /// sources: [rows.logical(), columns.logical()]. Row-major, dtype as given,
   /// stride columns.padded(). Used for the embedding table.

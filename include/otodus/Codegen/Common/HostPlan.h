@@ -1,0 +1,23 @@
+//===- HostPlan.h - What the runtime is told about a module ----------------===//
+
+#pragma once
+
+#include "otodus/Formats/Artefact.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Support/LogicalResult.h"
+
+namespace otodus {
+
+/// Fills buffers, launches, states, prepared weights and functions of `artefact` from a module at
+/// the kernel stage: every public function becomes one plan, calls are expanded, scratch buffers
+/// that are never alive together share memory. A diagnostic on failure.
+///
+/// Attributes of function arguments and results that matter here:
+///   mega.name = "x"       an input or output
+///   mega.position         i64[B], absolute position of the first new step
+///   mega.state = "name"   a state; mega.initial, mega.initial_from, mega.initial_exp say what a
+///                         fresh sequence has
+mlir::LogicalResult buildHostPlan(mlir::ModuleOp module, formats::Artefact &artefact);
+
+} // namespace otodus

@@ -1,0 +1,492 @@
+//===- EmitRows.cpp - Row-wise mega ops as linalg on blocked tensors -------===//
+//
+// Every value of the group is a tensor [tiles, R, (groups,) blocks, 32]. Inside a group values
+// are f32 whatever the model's dtype is: only what a matrix product reads and what leaves the
+// group is rounded.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelEmitter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StructuredOpsUtils.h"
+
+using namespace mlir;
+using utils::IteratorType;
+
+namespace otodus {
+namespace {
+
+class RowsEmitter {
+public:
+  RowsEmitter(KernelEmitter &kernel)
+      : kernel(kernel), b(kernel.b), loc(kernel.loc), f32(kernel.b.getF32Type()) {}
+
+  LogicalResult run() {
+    for (Operation &op : kernel.group.getBody(0)->without_terminator())
+      if (failed(emit(&op)))
+        return failure();
+    return success();
+  }
+
+  /// Blocked f32 value (or bf16 for a group operand of that type).
+  Value value(Value model) {
+    if (Value known = map.lookupOrNull(model))
+      return known;
+    Value view = kernel.frame.rowsView(kernel.operandParameter(model), model.getType());
+    Value tensor = kernel.frame.asTensor(view);
+    map.map(model, tensor);
+    return tensor;
+  }
+
+  /// The op's result in the element type of `model`, written to the result's buffer.
+  Value convertTo(Value tensor, Type element) {
+    if (getElementTypeOrSelf(tensor.getType()) == element)
+      return tensor;
+    return elementwise({tensor}, element,
+                       [&](OpBuilder &nb, ValueRange in) { return in[0]; });
+  }
+
+  bool wholeRows = false; ///< some op after a product needs complete rows of a head
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Building blocks
+  //===--------------------------------------------------------------------===//
+
+  Value emptyLike(ArrayRef<OpFoldResult> sizes, Type element) {
+    return tensor::EmptyOp::create(b, loc, sizes, element);
+  }
+
+  SmallVector<OpFoldResult> sizesOf(Value tensor) { return tensor::getMixedSizes(b, loc, tensor); }
+
+  static Value extend(OpBuilder &nb, Location loc, Value v) {
+    return v.getType().isBF16() ? Value(arith::ExtFOp::create(nb, loc, nb.getF32Type(), v)) : v;
+  }
+
+  /// All operands of the first one's shape, unless `maps` says otherwise.
+  Value elementwise(ValueRange inputs, Type element,
+                    function_ref<Value(OpBuilder &, ValueRange)> body,
+                    ArrayRef<AffineMap> inputMaps = {}) {
+    auto type = cast<RankedTensorType>(inputs[0].getType());
+    int64_t rank = type.getRank();
+    SmallVector<AffineMap> maps(inputMaps);
+    AffineMap identity = b.getMultiDimIdentityMap(rank);
+    if (maps.empty())
+      maps.assign(inputs.size(), identity);
+    maps.push_back(identity);
+    SmallVector<IteratorType> iterators(rank, IteratorType::parallel);
+    Value out = emptyLike(sizesOf(inputs[0]), element);
+    auto op = linalg::GenericOp::create(
+        b, loc, TypeRange{out.getType()}, inputs, ValueRange{out}, maps, iterators,
+        [&](OpBuilder &nb, Location, ValueRange args) {
+          SmallVector<Value> in;
+          for (Value arg : args.drop_back())
+            in.push_back(arg.getType().isIndex() ? arg : extend(nb, loc, arg));
+          Value result = body(nb, in);
+          if (element.isBF16())
+            result = arith::TruncFOp::create(nb, loc, element, result);
+          linalg::YieldOp::create(nb, loc, result);
+        });
+    return op.getResult(0);
+  }
+
+  Value constantF(OpBuilder &nb, double value) {
+    return arith::ConstantOp::create(nb, loc, nb.getF32FloatAttr(float(value)));
+  }
+
+  /// Sum over the last two dimensions (blocks, lanes) of f(x): [tiles, R, groups…].
+  /// Padding lanes of a width that is no multiple of 32 do not count.
+  Value rowSum(ValueRange inputs, ArrayRef<AffineMap> inputMaps, int64_t inner,
+               function_ref<Value(OpBuilder &, ValueRange)> body) {
+    auto type = cast<RankedTensorType>(inputs[0].getType());
+    int64_t rank = type.getRank();
+    SmallVector<AffineMap> maps(inputMaps);
+    SmallVector<AffineExpr> kept;
+    for (int64_t d = 0; d + 2 < rank; ++d)
+      kept.push_back(b.getAffineDimExpr(d));
+    maps.push_back(AffineMap::get(rank, 0, kept, b.getContext()));
+    SmallVector<IteratorType> iterators(rank, IteratorType::parallel);
+    iterators[rank - 2] = iterators[rank - 1] = IteratorType::reduction;
+    SmallVector<OpFoldResult> sizes = sizesOf(inputs[0]);
+    sizes.resize(rank - 2);
+    Value empty = emptyLike(sizes, f32);
+    Value zero = constantF(b, 0);
+    Value init = linalg::FillOp::create(b, loc, zero, empty).getResult(0);
+    bool padded = inner % kLanes != 0;
+    auto op = linalg::GenericOp::create(
+        b, loc, TypeRange{init.getType()}, inputs, ValueRange{init}, maps, iterators,
+        [&](OpBuilder &nb, Location, ValueRange args) {
+          SmallVector<Value> in;
+          for (Value arg : args.drop_back())
+            in.push_back(extend(nb, loc, arg));
+          Value term = body(nb, in);
+          if (padded) {
+            Value block = linalg::IndexOp::create(nb, loc, rank - 2);
+            Value lane = linalg::IndexOp::create(nb, loc, rank - 1);
+            Value width = arith::ConstantIndexOp::create(nb, loc, kLanes);
+            Value at = arith::AddIOp::create(
+                nb, loc, arith::MulIOp::create(nb, loc, block, width), lane);
+            Value limit = arith::ConstantIndexOp::create(nb, loc, inner);
+            Value inside =
+                arith::CmpIOp::create(nb, loc, arith::CmpIPredicate::ult, at, limit);
+            term = arith::SelectOp::create(nb, loc, inside, term, constantF(nb, 0));
+          }
+          linalg::YieldOp::create(
+              nb, loc, Value(arith::AddFOp::create(nb, loc, args.back(), term)));
+        });
+    return op.getResult(0);
+  }
+
+  AffineMap rowMap(int64_t rank) { // (tiles, R, groups…) of a rank-`rank` value
+    SmallVector<AffineExpr> kept;
+    for (int64_t d = 0; d + 2 < rank; ++d)
+      kept.push_back(b.getAffineDimExpr(d));
+    return AffineMap::get(rank, 0, kept, b.getContext());
+  }
+
+  /// A weight vector over the trailing dims: prepared f32 [groups…, blocks, 32], as an operand
+  /// that is broadcast over rows.
+  Value vectorWeight(Value model, Type activation, AffineMap &map) {
+    KernelBuffer buffer;
+    buffer.kind = "vector";
+    buffer.sources = {kernel.operandNumber(model)};
+    buffer.columns = widthOf(activation);
+    Value view = kernel.frame.denseView(kernel.parameter(buffer, f32), blockedRow(activation));
+    int64_t rank = cast<ShapedType>(activation).getRank() + 1;
+    SmallVector<AffineExpr> trailing;
+    for (int64_t d = 2; d < rank; ++d)
+      trailing.push_back(b.getAffineDimExpr(d));
+    map = AffineMap::get(rank, 0, trailing, b.getContext());
+    return kernel.frame.asTensor(view);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Ops
+  //===--------------------------------------------------------------------===//
+
+  LogicalResult emit(Operation *op) {
+    if (auto linear = dyn_cast<mega::LinearOp>(op))
+      return emitLinear(linear);
+    if (auto silu = dyn_cast<mega::SiluOp>(op))
+      return map.map(silu.getResult(),
+                     elementwise({value(silu.getInput())}, f32,
+                                 [&](OpBuilder &nb, ValueRange in) -> Value {
+                                   Value minus = arith::NegFOp::create(nb, loc, in[0]);
+                                   Value e = math::ExpOp::create(nb, loc, minus);
+                                   Value d = arith::AddFOp::create(nb, loc, constantF(nb, 1), e);
+                                   return arith::DivFOp::create(nb, loc, in[0], d);
+                                 })),
+             success();
+    if (auto norm = dyn_cast<mega::RmsNormOp>(op))
+      return emitRmsNorm(norm), success();
+    if (auto norm = dyn_cast<mega::LayerNormOp>(op))
+      return emitLayerNorm(norm), success();
+    if (auto scale = dyn_cast<mega::ScaleOp>(op))
+      return emitScale(scale), success();
+    if (auto rotate = dyn_cast<mega::RotateOp>(op))
+      return emitRotate(rotate), success();
+    if (op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1)
+      return emitArith(op), success();
+    return op->emitOpError("has no row-wise form for a kernel");
+  }
+
+  /// Any elementwise op of upstream's on activations of one shape.
+  void emitArith(Operation *op) {
+    SmallVector<Value> inputs;
+    for (Value operand : op->getOperands())
+      inputs.push_back(value(operand));
+    map.map(op->getResult(0), elementwise(inputs, f32, [&](OpBuilder &nb, ValueRange in) {
+      OperationState state(loc, op->getName(), in, {f32}, op->getAttrs());
+      return nb.create(state)->getResult(0);
+    }));
+  }
+
+  void emitScale(mega::ScaleOp op) {
+    Value x = value(op.getInput());
+    AffineMap factors;
+    Value factor = vectorWeight(op.getFactor(), op.getInput().getType(), factors);
+    int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+    map.map(op.getResult(), elementwise({x, factor}, f32,
+                                        [&](OpBuilder &nb, ValueRange in) -> Value {
+                                          return arith::MulFOp::create(nb, loc, in[0], in[1]);
+                                        },
+                                        {b.getMultiDimIdentityMap(rank), factors}));
+  }
+
+  /// y = x Wᵀ (+ b): a sum over k of blocked x and packed W.
+  LogicalResult emitLinear(mega::LinearOp op) {
+    auto inType = cast<RankedTensorType>(op.getInput().getType());
+    auto outType = cast<RankedTensorType>(op.getResult().getType());
+    auto weightType = cast<RankedTensorType>(op.getWeight().getType());
+    if (kernel.operandNumber(op.getWeight()) < 0)
+      return op.emitOpError("expects its weight to be an operand of the group");
+    bool pairs = weightType.getElementType().isBF16();
+    Value a = convertTo(value(op.getInput()), weightType.getElementType());
+
+    SmallVector<int64_t> kShape = blockedRow(inType), nShape = blockedRow(outType);
+    KernelBuffer buffer;
+    buffer.kind = "panels";
+    buffer.sources = {kernel.operandNumber(op.getWeight())};
+    buffer.rows = widthOf(outType);
+    buffer.columns = widthOf(inType);
+    buffer.dtype = dtypeOf(weightType);
+    // [n blocks…, k blocks…, 32, 32], pairs along k adjacent for bf16.
+    SmallVector<int64_t> shape(ArrayRef(nShape).drop_back());
+    llvm::append_range(shape, ArrayRef(kShape).drop_back());
+    shape.push_back(pairs ? kLanes / 2 : kLanes);
+    shape.push_back(pairs ? kLanes * 2 : kLanes);
+    Value packed = kernel.frame.asTensor(
+        kernel.frame.denseView(kernel.parameter(buffer, weightType.getElementType()), shape));
+
+    // Loops: tile, row, n…, k…
+    int64_t n = nShape.size(), k = kShape.size(), rank = 2 + n + k;
+    auto dims = [&](int64_t from, int64_t count) {
+      SmallVector<AffineExpr> exprs;
+      for (int64_t d = from; d < from + count; ++d)
+        exprs.push_back(b.getAffineDimExpr(d));
+      return exprs;
+    };
+    SmallVector<AffineExpr> aExprs = dims(0, 2), wExprs = dims(2, n - 1), outExprs = dims(0, 2 + n);
+    llvm::append_range(aExprs, dims(2 + n, k));
+    llvm::append_range(wExprs, dims(2 + n, k - 1));
+    AffineExpr lane = b.getAffineDimExpr(1 + n), ki = b.getAffineDimExpr(rank - 1);
+    wExprs.push_back(pairs ? ki.floorDiv(2) : ki);
+    wExprs.push_back(pairs ? lane * 2 + ki % 2 : lane);
+    SmallVector<AffineMap> maps{AffineMap::get(rank, 0, aExprs, b.getContext()),
+                                AffineMap::get(rank, 0, wExprs, b.getContext()),
+                                AffineMap::get(rank, 0, outExprs, b.getContext())};
+    SmallVector<IteratorType> iterators(2 + n, IteratorType::parallel);
+    iterators.append(k, IteratorType::reduction);
+
+    SmallVector<OpFoldResult> sizes = sizesOf(a);
+    sizes.resize(2);
+    for (int64_t size : nShape)
+      sizes.push_back(b.getIndexAttr(size));
+    Value init =
+        linalg::FillOp::create(b, loc, constantF(b, 0), emptyLike(sizes, f32)).getResult(0);
+    Value result =
+        linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{a, packed},
+                                  ValueRange{init}, maps, iterators,
+                                  [&](OpBuilder &nb, Location, ValueRange args) {
+                                    Value product = arith::MulFOp::create(
+                                        nb, loc, extend(nb, loc, args[0]),
+                                        extend(nb, loc, args[1]));
+                                    linalg::YieldOp::create(
+                                        nb, loc,
+                                        Value(arith::AddFOp::create(nb, loc, args[2], product)));
+                                  })
+            .getResult(0);
+    if (op.getBias()) {
+      AffineMap biasMap;
+      Value bias = vectorWeight(op.getBias(), outType, biasMap);
+      result = elementwise({result, bias}, f32,
+                           [&](OpBuilder &nb, ValueRange in) -> Value {
+                             return arith::AddFOp::create(nb, loc, in[0], in[1]);
+                           },
+                           {b.getMultiDimIdentityMap(2 + n), biasMap});
+    }
+    map.map(op.getResult(), result);
+    return success();
+  }
+
+  /// True if `model` is computed from a product inside this group.
+  bool followsProduct(Value model) {
+    Operation *op = model.getDefiningOp();
+    if (!op)
+      return false;
+    if (isa<mega::LinearOp>(op))
+      return true;
+    return llvm::any_of(op->getOperands(), [&](Value v) { return followsProduct(v); });
+  }
+
+  /// spec 3.3: y = x (mean x² + eps)^(-1/2) (w + 1) scale + b
+  void emitRmsNorm(mega::RmsNormOp op) {
+    wholeRows |= followsProduct(op.getInput());
+    Type type = op.getInput().getType();
+    Value x = value(op.getInput());
+    int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+    int64_t inner = widthOf(type).inner;
+    AffineMap identity = b.getMultiDimIdentityMap(rank);
+    Value squares = rowSum({x}, {identity}, inner, [&](OpBuilder &nb, ValueRange in) -> Value {
+      return arith::MulFOp::create(nb, loc, in[0], in[0]);
+    });
+    double eps = op.getEps().convertToDouble();
+    Value rho = inverseRoot(squares, inner, eps);
+    double scale = op.getScale() ? op.getScale()->convertToDouble() : 1.0;
+    scaleAndShift(op.getResult(), x, rho, Value(), op.getWeight(), op.getBias(), type, scale);
+  }
+
+  /// spec 3.4
+  void emitLayerNorm(mega::LayerNormOp op) {
+    wholeRows |= followsProduct(op.getInput());
+    Type type = op.getInput().getType();
+    Value x = value(op.getInput());
+    int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+    int64_t inner = widthOf(type).inner;
+    AffineMap identity = b.getMultiDimIdentityMap(rank);
+    Value sum = rowSum({x}, {identity}, inner,
+                       [&](OpBuilder &nb, ValueRange in) -> Value { return in[0]; });
+    Value mean = elementwise({sum}, f32, [&](OpBuilder &nb, ValueRange in) -> Value {
+      return arith::MulFOp::create(nb, loc, in[0], constantF(nb, 1.0 / double(inner)));
+    });
+    Value squares = rowSum({x, mean}, {identity, rowMap(rank)}, inner,
+                           [&](OpBuilder &nb, ValueRange in) -> Value {
+                             Value d = arith::SubFOp::create(nb, loc, in[0], in[1]);
+                             return arith::MulFOp::create(nb, loc, d, d);
+                           });
+    Value rho = inverseRoot(squares, inner, op.getEps().convertToDouble());
+    scaleAndShift(op.getResult(), x, rho, mean, op.getWeight(), op.getBias(), type, 1.0);
+  }
+
+  /// (sum / inner + eps)^(-1/2) per row
+  Value inverseRoot(Value sum, int64_t inner, double eps) {
+    return elementwise({sum}, f32, [&](OpBuilder &nb, ValueRange in) -> Value {
+      Value moment =
+          arith::MulFOp::create(nb, loc, in[0], constantF(nb, 1.0 / double(inner)));
+      Value root = math::SqrtOp::create(
+          nb, loc, Value(arith::AddFOp::create(nb, loc, moment, constantF(nb, eps))));
+      return arith::DivFOp::create(nb, loc, constantF(nb, 1), root);
+    });
+  }
+
+  /// (x - mean) rho (w + 1) scale + b
+  void scaleAndShift(Value result, Value x, Value rho, Value mean, Value weight, Value bias,
+                     Type type, double scale) {
+    int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+    SmallVector<Value> inputs{x, rho};
+    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(rank), rowMap(rank)};
+    int64_t meanAt = -1, weightAt = -1, biasAt = -1;
+    AffineMap vectorMap;
+    if (mean) {
+      meanAt = inputs.size();
+      inputs.push_back(mean);
+      maps.push_back(rowMap(rank));
+    }
+    if (weight) {
+      weightAt = inputs.size();
+      inputs.push_back(vectorWeight(weight, type, vectorMap));
+      maps.push_back(vectorMap);
+    }
+    if (bias) {
+      biasAt = inputs.size();
+      inputs.push_back(vectorWeight(bias, type, vectorMap));
+      maps.push_back(vectorMap);
+    }
+    map.map(result, elementwise(
+                        inputs, f32,
+                        [&](OpBuilder &nb, ValueRange in) -> Value {
+                          Value y = in[0];
+                          if (meanAt >= 0)
+                            y = arith::SubFOp::create(nb, loc, y, in[meanAt]);
+                          y = arith::MulFOp::create(nb, loc, y, in[1]);
+                          if (weightAt >= 0) {
+                            Value gain = arith::AddFOp::create(nb, loc, in[weightAt],
+                                                               constantF(nb, 1));
+                            y = arith::MulFOp::create(nb, loc, y, gain);
+                          }
+                          if (scale != 1.0)
+                            y = arith::MulFOp::create(nb, loc, y, constantF(nb, scale));
+                          if (biasAt >= 0)
+                            y = arith::AddFOp::create(nb, loc, y, in[biasAt]);
+                          return y;
+                        },
+                        maps));
+  }
+
+  /// spec 3.6 on interleaved pairs: y = x cos + (other of the pair) sin, the sign of the sine
+  /// being part of the angles.
+  void emitRotate(mega::RotateOp op) {
+    wholeRows = true;
+    Value angles = value(op.getAngles());
+    SmallVector<Value> rotated;
+    for (auto [in, out] : {std::pair(op.getQuery(), op.getNewQuery()),
+                           std::pair(op.getKey(), op.getNewKey())}) {
+      Value x = value(in);
+      int64_t rank = cast<RankedTensorType>(x.getType()).getRank(); // tile row head block lane
+      AffineMap identity = b.getMultiDimIdentityMap(rank);
+      SmallVector<AffineExpr> swap(identity.getResults());
+      AffineExpr lane = swap.back();
+      swap.back() = lane + 1 - (lane % 2) * 2;
+      auto part = [&](int64_t which) {
+        SmallVector<AffineExpr> exprs(identity.getResults());
+        exprs[2] = b.getAffineConstantExpr(which);
+        return AffineMap::get(rank, 0, exprs, b.getContext());
+      };
+      Value y = elementwise({x, x, angles, angles}, f32,
+                            [&](OpBuilder &nb, ValueRange v) -> Value {
+                              Value c = arith::MulFOp::create(nb, loc, v[0], v[2]);
+                              Value s = arith::MulFOp::create(nb, loc, v[1], v[3]);
+                              return arith::AddFOp::create(nb, loc, c, s);
+                            },
+                            {identity, AffineMap::get(rank, 0, swap, b.getContext()), part(0),
+                             part(1)});
+      map.map(out, y);
+    }
+  }
+
+  KernelEmitter &kernel;
+  OpBuilder &b;
+  Location loc;
+  Type f32;
+  IRMapping map;
+};
+
+} // namespace
+
+FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
+                                       const std::string &name, int64_t rowTile) {
+  KernelEmitter kernel(group, module, name, rowTile);
+  RowsEmitter emitter(kernel);
+  if (failed(emitter.run()))
+    return kernel.function.erase(), failure();
+
+  // One last op writes all results, in the model's element types, to their buffers; it is
+  // the root that tiling starts from.
+  OpBuilder &b = kernel.b;
+  SmallVector<Value> values, outs, views;
+  for (auto [i, yielded] : llvm::enumerate(group.getYield().getOperands())) {
+    Type element = getElementTypeOrSelf(yielded.getType());
+    values.push_back(emitter.value(yielded));
+    views.push_back(
+        kernel.frame.rowsView(kernel.resultParameter(i, element), yielded.getType()));
+    outs.push_back(kernel.frame.asTensor(views.back(), /*writable=*/true));
+    if (cast<ShapedType>(outs.back().getType()).getShape() !=
+        cast<ShapedType>(outs.front().getType()).getShape())
+      return kernel.function.erase(),
+             group.emitOpError("expects results of one shape in a row-wise group");
+  }
+  int64_t rank = cast<RankedTensorType>(outs.front().getType()).getRank();
+  auto root = linalg::GenericOp::create(
+      b, kernel.loc, ValueRange(outs).getTypes(), values, outs,
+      SmallVector<AffineMap>(2 * values.size(), b.getMultiDimIdentityMap(rank)),
+      SmallVector<IteratorType>(rank, IteratorType::parallel),
+      [&](OpBuilder &nb, Location loc, ValueRange args) {
+        SmallVector<Value> results;
+        for (size_t i = 0; i < values.size(); ++i) {
+          Value v = args[i];
+          Type to = args[values.size() + i].getType();
+          if (v.getType() != to)
+            v = to.isBF16() ? Value(arith::TruncFOp::create(nb, loc, to, v))
+                            : Value(arith::ExtFOp::create(nb, loc, to, v));
+          results.push_back(v);
+        }
+        linalg::YieldOp::create(nb, loc, results);
+      });
+  root->setAttr("mega.root", b.getUnitAttr());
+  for (auto [result, view] : llvm::zip(root.getResults(), views)) {
+    auto materialize = bufferization::MaterializeInDestinationOp::create(
+        b, kernel.loc, TypeRange{}, result, view);
+    materialize.setRestrict(true);
+    materialize.setWritable(true);
+  }
+  kernel.finish({});
+  if (emitter.wholeRows)
+    kernel.function->setAttr("mega.whole_rows", b.getUnitAttr());
+  return kernel.function;
+}
+
+} // namespace otodus

@@ -1,0 +1,197 @@
+//===- TileRows.cpp - Grid and register tiles of row kernels ---------------===//
+
+#include "BlockedLayout.h"
+
+#include "otodus/Codegen/Common/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+namespace otodus {
+#define GEN_PASS_DEF_TILEGRID
+#define GEN_PASS_DEF_TILEREGISTERS
+#include "otodus/Codegen/Common/Passes.h.inc"
+} // namespace otodus
+
+using namespace mlir;
+
+namespace otodus {
+namespace {
+
+linalg::GenericOp findRoot(FunctionOpInterface function) {
+  linalg::GenericOp root;
+  function->walk([&](linalg::GenericOp op) {
+    if (op->hasAttr("mega.root"))
+      root = op;
+  });
+  return root;
+}
+
+bool isProduct(linalg::GenericOp op) {
+  return op.getNumReductionLoops() > 0 && op.getNumDpsInputs() == 2 &&
+         op.getMatchingIndexingMap(op.getDpsInputOperand(0)).getNumResults() >= 3 &&
+         op.getMatchingIndexingMap(op.getDpsInputOperand(1)).getNumResults() >= 3 &&
+         op.getNumParallelLoops() >= 4;
+}
+
+/// Elementwise producers with one reader join it, unless the reader would repeat them (a value
+/// per row computed again for every lane).
+void fuseElementwise(FunctionOpInterface function) {
+  RewritePatternSet patterns(function->getContext());
+  linalg::populateElementwiseOpsFusionPatterns(patterns, [](OpOperand *operand) {
+    auto producer = operand->get().getDefiningOp<linalg::GenericOp>();
+    auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
+    return producer && consumer && producer->hasOneUse() &&
+           producer.getNumReductionLoops() == 0 && consumer.getNumReductionLoops() == 0 &&
+           producer.getNumLoops() == consumer.getNumLoops();
+  });
+  (void)applyPatternsGreedily(function, std::move(patterns));
+}
+
+/// Marks products and everything computed from them: what register tiles are made of.
+void markProducts(FunctionOpInterface function) {
+  SmallVector<Operation *> worklist;
+  function->walk([&](linalg::GenericOp op) {
+    if (isProduct(op)) {
+      worklist.push_back(op);
+      if (auto fill = op.getOutputs()[0].getDefiningOp<linalg::FillOp>())
+        fill->setAttr("mega.tile", UnitAttr::get(op.getContext()));
+    }
+  });
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val();
+    if (op->hasAttr("mega.tile"))
+      continue;
+    op->setAttr("mega.tile", UnitAttr::get(op->getContext()));
+    for (OpOperand &operand : op->getOpOperands())
+      if (auto fill = operand.get().getDefiningOp<linalg::FillOp>())
+        fill->setAttr("mega.tile", UnitAttr::get(op->getContext()));
+    for (Operation *user : op->getUsers())
+      if (isa<linalg::GenericOp>(user))
+        worklist.push_back(user);
+  }
+}
+
+struct TileGrid : impl::TileGridBase<TileGrid> {
+  using TileGridBase::TileGridBase;
+
+  void runOnOperation() override {
+    FunctionOpInterface function = getOperation();
+    if (!findRoot(function))
+      return;
+    fuseElementwise(function);
+    markProducts(function);
+    linalg::GenericOp root = findRoot(function);
+
+    int64_t rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
+    bool wholeRows = function->hasAttr("mega.whole_rows");
+    SmallVector<int64_t> loops = root.getStaticLoopRanges(); // tile row (head) block lane
+    int64_t blocks = loops[loops.size() - 2];
+
+    // The left-hand side of a block of rows should fill at most half of a 1 MB L2.
+    int64_t rowBytes = 0;
+    bool products = false;
+    function->walk([&](linalg::GenericOp op) {
+      if (!isProduct(op))
+        return;
+      products = true;
+      auto type = cast<RankedTensorType>(op.getInputs()[0].getType());
+      int64_t elements = 1;
+      for (int64_t size : type.getShape().drop_front(2))
+        elements *= size;
+      rowBytes += elements * type.getElementTypeBitWidth() / 8;
+    });
+    int64_t rowsPerItem = wholeRows ? 24 : 96;
+    if (rowBytes)
+      rowsPerItem = std::min<int64_t>(rowsPerItem, std::max<int64_t>(1, (512 << 10) / rowBytes));
+    int64_t rowBlock = std::max<int64_t>(1, rowsPerItem / rowTile);
+    int64_t columnBlock = wholeRows || !products ? blocks : std::min<int64_t>(blocks, 8);
+
+    Builder b(function->getContext());
+    SmallVector<OpFoldResult> sizes(loops.size(), b.getIndexAttr(0));
+    SmallVector<formats::Extent> grid{
+        {formats::Symbol::Rows, 1, rowTile * rowBlock}};
+    sizes[0] = b.getIndexAttr(rowBlock);
+    for (size_t d = 2; d + 2 < loops.size(); ++d) {
+      sizes[d] = b.getIndexAttr(1);
+      grid.push_back({formats::Symbol::One, loops[d], 1});
+    }
+    if (columnBlock < blocks) {
+      sizes[loops.size() - 2] = b.getIndexAttr(columnBlock);
+      grid.push_back({formats::Symbol::One, (blocks + columnBlock - 1) / columnBlock, 1});
+    }
+
+    scf::SCFTileAndFuseOptions options;
+    options.tilingOptions.setTileSizes(sizes);
+    options.tilingOptions.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
+    IRRewriter rewriter(function->getContext());
+    rewriter.setInsertionPoint(root);
+    auto tiled = scf::tileConsumerAndFuseProducersUsingSCF(
+        rewriter, cast<TilingInterface>(root.getOperation()), options);
+    if (failed(tiled)) {
+      root.emitOpError("cannot be cut into the blocks of its grid");
+      return signalPassFailure();
+    }
+    for (auto [before, after] : tiled->replacements)
+      rewriter.replaceAllUsesWith(before, after);
+
+    SmallVector<Attribute> extents;
+    for (const formats::Extent &extent : grid)
+      extents.push_back(
+          b.getDenseI64ArrayAttr({int64_t(extent.symbol), extent.factor, extent.divisor}));
+    function->setAttr("mega.grid", b.getArrayAttr(extents));
+  }
+};
+
+struct TileRegisters : impl::TileRegistersBase<TileRegisters> {
+  using TileRegistersBase::TileRegistersBase;
+
+  void runOnOperation() override {
+    FunctionOpInterface function = getOperation();
+    linalg::GenericOp root = findRoot(function);
+    if (!root || !root->hasAttr("mega.tile"))
+      return;
+    bool wholeRows = function->hasAttr("mega.whole_rows");
+    int64_t rank = root.getNumLoops();
+    Builder b(function->getContext());
+    SmallVector<OpFoldResult> sizes(rank, b.getIndexAttr(0));
+    sizes[0] = b.getIndexAttr(1);
+    SmallVector<int64_t> order;
+    if (!wholeRows) {
+      sizes[rank - 2] = b.getIndexAttr(1);
+      // Columns outside, rows inside: a weight panel is read from L2 once per row tile, and from
+      // memory once.
+      order.push_back(rank - 2);
+    }
+    for (int64_t d = 0; d < rank; ++d)
+      if (wholeRows || d != rank - 2)
+        order.push_back(d);
+
+    scf::SCFTileAndFuseOptions options;
+    options.tilingOptions.setTileSizes(sizes);
+    options.tilingOptions.setInterchange(order);
+    options.setFusionControlFn(
+        [](tensor::ExtractSliceOp, OpResult producer,
+           bool) -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
+          if (!producer.getOwner()->hasAttr("mega.tile"))
+            return std::nullopt;
+          return scf::SCFTileAndFuseOptions::ControlFnResult{};
+        });
+    IRRewriter rewriter(function->getContext());
+    rewriter.setInsertionPoint(root);
+    auto tiled = scf::tileConsumerAndFuseProducersUsingSCF(
+        rewriter, cast<TilingInterface>(root.getOperation()), options);
+    if (failed(tiled)) {
+      root.emitOpError("cannot be cut into register tiles");
+      return signalPassFailure();
+    }
+    for (auto [before, after] : tiled->replacements)
+      rewriter.replaceAllUsesWith(before, after);
+  }
+};
+
+} // namespace
+} // namespace otodus

@@ -1,0 +1,155 @@
+//===- Compiler.cpp - From a module to an artefact -------------------------===//
+
+#include "otodus/Pipelines/Compiler.h"
+
+#include "otodus/Codegen/CPU/Machine.h"
+#include "otodus/Codegen/Common/HostPlan.h"
+#include "otodus/Formats/Hash.h"
+#include "otodus/Pipelines/Pipelines.h"
+#include "otodus/Target/ObjectCode.h"
+
+#include "mega/IR/MegaOps.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+
+namespace otodus {
+namespace {
+
+Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
+                llvm::function_ref<void(OpPassManager &)> build) {
+  PassManager pm(module->getContext(), ModuleOp::getOperationName());
+  build(pm);
+  if (options.timing)
+    pm.enableTiming();
+  std::string first;
+  ScopedDiagnosticHandler handler(module->getContext(), [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error && first.empty()) {
+      llvm::raw_string_ostream stream(first);
+      stream << diagnostic;
+    }
+    return failure(); // the context's own handler prints it
+  });
+  if (succeeded(pm.run(module)))
+    return Status::ok();
+  return Status(Code::Input, "the " + name.str() + " stage failed: " +
+                                 (first.empty() ? "no reason given" : first));
+}
+
+/// The kernels of a module, alone: what the LLVM stage works on.
+OwningOpRef<ModuleOp> kernelsOf(ModuleOp module) {
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
+  for (auto function : module.getOps<func::FuncOp>())
+    if (function->hasAttr("mega.grid"))
+      kernels->push_back(function.clone());
+  return kernels;
+}
+
+std::string hashOf(const formats::Artefact &artefact) {
+  std::string text = artefact.configJson + "\n" + artefact.dtype + "\n";
+  for (const formats::Prepared &prepared : artefact.prepared)
+    for (const std::string &source : prepared.sources)
+      text += source + "\n";
+  for (const formats::State &state : artefact.states) {
+    text += state.name;
+    for (int64_t size : state.shape)
+      text += " " + std::to_string(size);
+    text += "\n";
+  }
+  return formats::sha256Hex(text);
+}
+
+} // namespace
+
+std::optional<Stage> parseStage(const std::string &name) {
+  return llvm::StringSwitch<std::optional<Stage>>(name)
+      .Case("model", Stage::Model)
+      .Case("fused", Stage::Fused)
+      .Case("kernel", Stage::Kernel)
+      .Case("llvm", Stage::LLVM)
+      .Case("asm", Stage::Assembly)
+      .Case("artefact", Stage::Artefact)
+      .Default(std::nullopt);
+}
+
+Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options) {
+  Result<cpu::Machine> machine = cpu::machineFor(options.target);
+  if (!machine.isOk())
+    return machine.status();
+
+  formats::Artefact artefact;
+  auto done = [&](Stage stage) {
+    if (options.afterStage)
+      options.afterStage(stage, module);
+    return stage == options.stopAfter;
+  };
+  if (options.from <= Stage::Model && done(Stage::Model))
+    return artefact;
+  if (options.from < Stage::Fused) {
+    OTODUS_RETURN_IF_ERROR(runStage(module, options, "fused", buildFusedStage));
+    if (done(Stage::Fused))
+      return artefact;
+  }
+  if (options.from < Stage::Kernel) {
+    OTODUS_RETURN_IF_ERROR(runStage(module, options, "kernel", buildKernelStage));
+    if (done(Stage::Kernel))
+      return artefact;
+  }
+
+  artefact.producer = "otodus " OTODUS_VERSION;
+  auto attribute = [&](StringRef name) {
+    auto attr = module->getAttrOfType<StringAttr>(name);
+    return attr ? attr.str() : std::string();
+  };
+  artefact.dtype = attribute("mega.dtype");
+  if (artefact.dtype.empty())
+    artefact.dtype = "f32";
+  artefact.configJson = attribute("mega.config");
+  artefact.weightsFile = attribute("mega.weights");
+  {
+    std::string first;
+    ScopedDiagnosticHandler handler(module->getContext(), [&](Diagnostic &diagnostic) {
+      if (first.empty()) {
+        llvm::raw_string_ostream stream(first);
+        stream << diagnostic;
+      }
+      return failure();
+    });
+    if (failed(buildHostPlan(module, artefact)))
+      return Status(Code::Input, "no plan can be made: " + first);
+  }
+  artefact.modelHash = hashOf(artefact);
+  artefact.embedded.resize(artefact.prepared.size());
+
+  OwningOpRef<ModuleOp> kernels = kernelsOf(module);
+  OTODUS_RETURN_IF_ERROR(runStage(*kernels, options, "llvm", [&](OpPassManager &pm) {
+    buildLLVMStage(pm, machine->target);
+  }));
+  if (options.afterStage)
+    options.afterStage(Stage::LLVM, *kernels);
+  if (options.stopAfter == Stage::LLVM)
+    return artefact;
+
+  CodeTarget target{machine->target, machine->llvmCpu, machine->features, machine->requires_};
+  if (options.stopAfter == Stage::Assembly) {
+    Result<std::string> assembly = emitAssembly(*kernels, target);
+    if (!assembly.isOk())
+      return assembly.status();
+    if (options.assembly)
+      *options.assembly = *assembly;
+    return artefact;
+  }
+  Result<formats::Code> code = emitCode(*kernels, target);
+  if (!code.isOk())
+    return code.status();
+  artefact.code.push_back(std::move(*code));
+  return artefact;
+}
+
+} // namespace otodus

@@ -1,0 +1,280 @@
+//===- FormGroups.cpp - Which ops become one kernel ------------------------===//
+
+#include "otodus/Transforms/Passes.h"
+
+#include "mlir/Analysis/TopologicalSortUtils.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
+
+namespace otodus {
+#define GEN_PASS_DEF_FORMGROUPS
+#include "otodus/Transforms/Passes.h.inc"
+} // namespace otodus
+
+using namespace mlir;
+using otodus::mega::RowRole;
+
+namespace otodus {
+namespace {
+
+RowRole roleOf(Operation *op) {
+  if (auto fusion = dyn_cast<mega::FusionOpInterface>(op))
+    return fusion.getRowRole();
+  // Upstream's elementwise ops on activations.
+  if (op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1 &&
+      isa<RankedTensorType>(op->getResult(0).getType()))
+    return RowRole::Elementwise;
+  return RowRole::None;
+}
+
+/// Bytes of one row of `type` [batch, time, …].
+int64_t rowBytes(Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  int64_t bytes = tensor.getElementTypeBitWidth() / 8;
+  for (int64_t size : tensor.getShape().drop_front(2))
+    bytes *= size;
+  return bytes;
+}
+
+struct Group {
+  SmallVector<Operation *> ops; ///< in order of the function
+  bool rows = false;            ///< row-wise: others may join
+  bool stream = false;
+};
+
+struct FormGroups : impl::FormGroupsBase<FormGroups> {
+  using FormGroupsBase::FormGroupsBase;
+
+  void runOnOperation() override {
+    FunctionOpInterface function = getOperation();
+    if (function.isExternal())
+      return;
+    Block &block = function.getFunctionBody().front();
+    groups.clear();
+    groupOf.clear();
+    prologues.clear();
+    for (Operation &op : block)
+      place(&op);
+    for (auto &group : groups)
+      if (group && !group->ops.empty())
+        build(*group, block);
+    // Norms that every reader repeats are dead now.
+    for (Operation *op : llvm::reverse(prologues))
+      if (op->use_empty())
+        op->erase();
+    sortTopologically(&block);
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Policy
+  //===--------------------------------------------------------------------===//
+
+  /// All readers are matrix products: each repeats the norm on the rows it reads.
+  static bool isPrologue(Operation *op) {
+    return roleOf(op) == RowRole::RowReduction && !op->use_empty() &&
+           llvm::all_of(op->getUsers(), [](Operation *user) {
+             return roleOf(user) == RowRole::Contraction;
+           });
+  }
+
+  void place(Operation *op) {
+    switch (roleOf(op)) {
+    case RowRole::None:
+      return;
+    case RowRole::Gather:
+    case RowRole::Attention:
+      start(op);
+      return;
+    case RowRole::Contraction:
+      start(op)->rows = true;
+      return;
+    case RowRole::Stream:
+      return placeStream(op);
+    case RowRole::RowReduction:
+      if (isPrologue(op)) {
+        prologues.push_back(op);
+        for (Operation *user : op->getUsers())
+          passed(op->getLoc(), "repeated in front of ", user, op->getResult(0));
+        return;
+      }
+      [[fallthrough]];
+    case RowRole::Elementwise:
+      return placeRows(op);
+    }
+  }
+
+  /// Ops that walk time join the one that feeds them.
+  void placeStream(Operation *op) {
+    Operation *producer = op->getOperand(0).getDefiningOp();
+    Group *group = producer ? groupOf.lookup(producer) : nullptr;
+    if (group && group->stream) {
+      join(op, group);
+      passed(op->getLoc(), "walks time together with ", producer, op->getOperand(0));
+      return;
+    }
+    start(op)->stream = true;
+  }
+
+  /// Elementwise ops and norms after a product join all row-wise groups that feed only them.
+  void placeRows(Operation *op) {
+    Group *target = nullptr;
+    for (Value operand : op->getOperands()) {
+      Operation *producer = operand.getDefiningOp();
+      Group *group = producer ? groupOf.lookup(producer) : nullptr;
+      if (!group)
+        continue;
+      if (!group->rows) {
+        missed(op->getLoc(), "computes something other than rows", producer);
+        continue;
+      }
+      if (!onlyFeedsRowOps(operand)) {
+        missed(op->getLoc(), "has a reader that needs whole rows in memory", producer);
+        continue;
+      }
+      if (!target) {
+        target = group;
+        passed(op->getLoc(), "follows ", producer, operand);
+      } else if (target != group && onlyFeeds(*group, *target, op)) {
+        merge(*group, *target);
+        passed(op->getLoc(), "joins the kernels of ", producer, operand);
+      }
+    }
+    if (target)
+      join(op, target);
+    else
+      start(op)->rows = true;
+  }
+
+  static bool onlyFeedsRowOps(Value value) {
+    return llvm::all_of(value.getUsers(), [](Operation *user) {
+      RowRole role = roleOf(user);
+      return role == RowRole::Elementwise || (role == RowRole::RowReduction && !isPrologue(user));
+    });
+  }
+
+  /// No value of `group` is read outside of it, `other` and `op`: then no path leads from one
+  /// group to the other through a third, and they may run as one.
+  bool onlyFeeds(const Group &group, const Group &other, Operation *op) {
+    for (Operation *member : group.ops)
+      for (Operation *user : member->getUsers())
+        if (user != op && groupOf.lookup(user) != &group && groupOf.lookup(user) != &other)
+          return false;
+    return true;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Bookkeeping
+  //===--------------------------------------------------------------------===//
+
+  Group *start(Operation *op) {
+    groups.push_back(std::make_shared<Group>());
+    join(op, groups.back().get());
+    return groups.back().get();
+  }
+
+  void join(Operation *op, Group *group) {
+    numFused += group->ops.empty() ? 0 : 1;
+    group->ops.push_back(op);
+    groupOf[op] = group;
+  }
+
+  void merge(Group &from, Group &into) {
+    for (Operation *op : from.ops)
+      groupOf[op] = &into;
+    llvm::append_range(into.ops, from.ops);
+    llvm::sort(into.ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+    from.ops.clear();
+  }
+
+  void passed(Location loc, StringRef what, Operation *other, Value saved) {
+    remark::passed(loc, remark::RemarkOpts::name("fused").category("otodus-fusion"))
+        << what << other->getName().getStringRef()
+        << remark::metric("bytes-per-row-saved", 2 * rowBytes(saved.getType()));
+  }
+
+  void missed(Location loc, StringRef why, Operation *other) {
+    remark::missed(loc, remark::RemarkOpts::name("not-fused").category("otodus-fusion"))
+        << other->getName().getStringRef() << " " << why;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Rewriting
+  //===--------------------------------------------------------------------===//
+
+  static std::string nameOf(const Group &group) {
+    // The importer names ops; a module without such names is named by its ops.
+    if (auto name = dyn_cast<NameLoc>(group.ops.back()->getLoc()))
+      return name.getName().str();
+    std::string name;
+    for (Operation *op : group.ops) {
+      StringRef part = op->getName().stripDialect();
+      name += (name.empty() ? "" : "_") + part.str();
+      if (name.size() > 40)
+        break;
+    }
+    return name;
+  }
+
+  void build(const Group &group, Block &block) {
+    ++numGroups;
+    SmallVector<Operation *> ops;
+    llvm::SmallPtrSet<Operation *, 8> members;
+    for (Operation *op : group.ops) {
+      for (Value operand : op->getOperands())
+        if (Operation *producer = operand.getDefiningOp();
+            producer && llvm::is_contained(prologues, producer) && members.insert(producer).second)
+          ops.push_back(producer);
+      ops.push_back(op);
+      members.insert(op);
+    }
+
+    llvm::SetVector<Value> inputs;
+    SmallVector<Value> outputs;
+    for (Operation *op : ops) {
+      for (Value operand : op->getOperands())
+        if (!operand.getDefiningOp() || !members.contains(operand.getDefiningOp()))
+          inputs.insert(operand);
+      if (llvm::is_contained(prologues, op))
+        continue;
+      for (Value result : op->getResults())
+        if (llvm::any_of(result.getUsers(),
+                         [&](Operation *user) { return !members.contains(user); }))
+          outputs.push_back(result);
+    }
+
+    OpBuilder b(group.ops.back());
+    auto fused = mega::GroupOp::create(b, group.ops.back()->getLoc(),
+                                       ValueRange(outputs).getTypes(), inputs.getArrayRef(),
+                                       nameOf(group));
+    Block &body = *fused.getBody(0);
+    IRMapping map;
+    for (auto [input, argument] : llvm::zip(inputs, body.getArguments()))
+      map.map(input, argument);
+    b.setInsertionPointToEnd(&body);
+    for (Operation *op : ops)
+      b.clone(*op, map);
+    SmallVector<Value> yielded;
+    for (Value output : outputs)
+      yielded.push_back(map.lookup(output));
+    mega::YieldOp::create(b, fused.getLoc(), yielded);
+
+    for (auto [output, result] : llvm::zip(outputs, fused.getResults()))
+      output.replaceUsesWithIf(result, [&](OpOperand &use) {
+        return !members.contains(use.getOwner());
+      });
+    for (Operation *op : llvm::reverse(group.ops)) {
+      groupOf.erase(op);
+      op->dropAllUses();
+      op->erase();
+    }
+  }
+
+  std::vector<std::shared_ptr<Group>> groups;
+  llvm::DenseMap<Operation *, Group *> groupOf;
+  SmallVector<Operation *> prologues;
+};
+
+} // namespace
+} // namespace otodus
