@@ -74,32 +74,72 @@ inline SinCos turn(uint32_t bits) {
 /// (0, 1]: 24 bits, never 0.
 inline float unit(uint32_t word) { return float(int32_t(word >> 8) + 1) * 0x1p-24f; }
 
-/// Four numbers of block `index` of a stream; `attempt` gives other numbers for the same place.
-inline void normals(uint64_t seed, uint64_t stream, uint64_t index, uint32_t attempt, float *out) {
-  Words w = philoxWords({uint32_t(index), uint32_t(index >> 32), uint32_t(stream), attempt},
-                        uint32_t(seed), uint32_t(seed >> 32));
-  // The low 8 bits of the radius' word refine its lower end, so that tails reach 6.6 sigma.
-  float u0 = w.w0 < 256 ? float(int32_t(w.w0) + 1) * 0x1p-32f : unit(w.w0);
-  float u1 = w.w2 < 256 ? float(int32_t(w.w2) + 1) * 0x1p-32f : unit(w.w2);
-  float r0 = std::sqrt(-2.0f * logOf(u0)), r1 = std::sqrt(-2.0f * logOf(u1));
-  SinCos t0 = turn(w.w1), t1 = turn(w.w3);
-  out[0] = r0 * t0.cosine;
-  out[1] = r0 * t0.sine;
-  out[2] = r1 * t1.cosine;
-  out[3] = r1 * t1.sine;
+/// Blocks computed side by side: arrays of one word each let the compiler use vectors.
+constexpr int kBlocks = 32;
+
+struct BlockWords {
+  uint32_t w[4][kBlocks];
+};
+
+/// Words of blocks first, first + 1, ...; `attempt` gives other words for the same place.
+inline void words(uint64_t seed, uint64_t stream, uint64_t first, uint32_t attempt,
+                  BlockWords &out) {
+  for (int i = 0; i < kBlocks; ++i) {
+    uint64_t index = first + uint64_t(i);
+    out.w[0][i] = uint32_t(index);
+    out.w[1][i] = uint32_t(index >> 32);
+    out.w[2][i] = uint32_t(stream);
+    out.w[3][i] = attempt;
+  }
+  uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < kBlocks; ++i) {
+      uint64_t p0 = uint64_t(0xD2511F53u) * out.w[0][i], p1 = uint64_t(0xCD9E8D57u) * out.w[2][i];
+      out.w[0][i] = uint32_t(p1 >> 32) ^ out.w[1][i] ^ k0;
+      out.w[1][i] = uint32_t(p1);
+      out.w[2][i] = uint32_t(p0 >> 32) ^ out.w[3][i] ^ k1;
+      out.w[3][i] = uint32_t(p0);
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
 }
 
-/// Calls block(index, out4) for every four elements of [begin, begin + count).
-template <typename Block>
-inline void forBlocks(uint64_t begin, int64_t count, float *out, Block &&block) {
+/// 4 * kBlocks standard normal numbers (Box and Muller): words 0 and 2 of a block are
+/// radii, 1 and 3 angles.
+inline void normals(uint64_t seed, uint64_t stream, uint64_t first, uint32_t attempt, float *out) {
+  BlockWords block;
+  words(seed, stream, first, attempt, block);
+  for (int half = 0; half < 4; half += 2) {
+    float cosine[kBlocks], sine[kBlocks];
+    for (int i = 0; i < kBlocks; ++i) {
+      uint32_t w = block.w[half][i];
+      // Small words keep their low bits, so that tails reach 6.6 deviations.
+      float fine = float(int32_t(w & 255) + 1) * 0x1p-32f;
+      float u = w < 256 ? fine : unit(w);
+      float radius = std::sqrt(-2.0f * logOf(u));
+      SinCos t = turn(block.w[half + 1][i]);
+      cosine[i] = radius * t.cosine;
+      sine[i] = radius * t.sine;
+    }
+    for (int i = 0; i < kBlocks; ++i) {
+      out[4 * i + half] = cosine[i];
+      out[4 * i + half + 1] = sine[i];
+    }
+  }
+}
+
+/// Calls blocks(first, out) for groups of kBlocks blocks that cover [begin, begin + count).
+template <typename Blocks>
+inline void forBlocks(uint64_t begin, int64_t count, float *out, Blocks &&blocks) {
+  constexpr int64_t kStep = 4 * kBlocks;
   uint64_t first = begin / 4;
-  int64_t whole = count / 4;
-  for (int64_t i = 0; i < whole; ++i)
-    block(first + uint64_t(i), out + 4 * i);
-  if (int64_t rest = count % 4) {
-    float last[4];
-    block(first + uint64_t(whole), last);
-    std::memcpy(out + 4 * whole, last, size_t(rest) * sizeof(float));
+  for (; count >= kStep; count -= kStep, out += kStep, first += kBlocks)
+    blocks(first, out);
+  if (count > 0) {
+    float last[kStep];
+    blocks(first, last);
+    std::memcpy(out, last, size_t(count) * sizeof(float));
   }
 }
 } // namespace
@@ -120,7 +160,7 @@ double otodus::formats::uniform(uint64_t seed, uint64_t stream, uint64_t index) 
 void otodus::formats::fillNormal(uint64_t seed, uint64_t stream, uint64_t begin, int64_t count,
                                  float *out) {
   forBlocks(begin, count, out,
-            [=](uint64_t index, float *four) { normals(seed, stream, index, 0, four); });
+            [=](uint64_t first, float *piece) { normals(seed, stream, first, 0, piece); });
 }
 
 void otodus::formats::fillTruncatedNormal(uint64_t seed, uint64_t stream, uint64_t begin,
@@ -129,22 +169,22 @@ void otodus::formats::fillTruncatedNormal(uint64_t seed, uint64_t stream, uint64
   // Few numbers are outside; each is drawn again at its own place until it is inside.
   for (int64_t i = 0; i < count; ++i) {
     for (uint32_t attempt = 1; !(std::fabs(out[i]) <= bound); ++attempt) {
-      float four[4];
+      float again[4 * kBlocks];
       uint64_t at = begin + uint64_t(i);
-      normals(seed, stream, at / 4, attempt, four);
-      out[i] = four[at % 4];
+      normals(seed, stream, at / 4, attempt, again);
+      out[i] = again[at % 4];
     }
   }
 }
 
 void otodus::formats::fillUniform(uint64_t seed, uint64_t stream, uint64_t begin, int64_t count,
                                   float *out) {
-  forBlocks(begin, count, out, [=](uint64_t index, float *four) {
-    Words w = philoxWords({uint32_t(index), uint32_t(index >> 32), uint32_t(stream), 0},
-                          uint32_t(seed), uint32_t(seed >> 32));
-    const uint32_t words[4] = {w.w0, w.w1, w.w2, w.w3};
-    // 23 bits and an odd offset: symmetric, never -1 or 1.
-    for (int j = 0; j < 4; ++j)
-      four[j] = (float(int32_t(words[j]) >> 8) + 0.5f) * 0x1p-23f;
+  forBlocks(begin, count, out, [=](uint64_t first, float *piece) {
+    BlockWords block;
+    words(seed, stream, first, 0, block);
+    // 24 bits and an odd offset: symmetric, never -1 or 1.
+    for (int i = 0; i < kBlocks; ++i)
+      for (int j = 0; j < 4; ++j)
+        piece[4 * i + j] = (float(int32_t(block.w[j][i]) >> 8) + 0.5f) * 0x1p-23f;
   });
 }
