@@ -320,6 +320,8 @@ void Loader::timestepNorm() {
   readPieces();
   readWeights({"weight", "bias"}, {{width}, {width}});
   golden_.keepInputsF32 = golden_.name.find("_offset") != std::string::npos;
+  if (golden_.keepInputsF32)
+    tolerance_ = {Measure::MaxRelative, offsetTolerance(x, dtype_)};
   input("x", x);
   if (has("padding_mask"))
     input("padding_mask", get("padding_mask", {batch, golden_.length}), CaseType::Bool);

@@ -64,7 +64,7 @@ Outcome check(const GoldenCase &golden, CaseRunner &runner, const CheckOptions &
 /// The reference with one thing wrong.
 class WrongRunner : public CaseRunner {
 public:
-  enum Fault { Nan, SmallError, ForgetsState };
+  enum Fault { Nan, SmallError, ForgetsState, RoundsState };
   explicit WrongRunner(Fault fault) : fault_(fault) {}
 
   Result<std::unique_ptr<CaseProgram>> compile(const GoldenCase &golden, const std::string &module,
@@ -72,13 +72,15 @@ public:
     auto program = right_->compile(golden, module, dtype);
     if (!program.isOk())
       return program;
-    return std::unique_ptr<CaseProgram>(std::make_unique<Program>(fault_, std::move(*program)));
+    return std::unique_ptr<CaseProgram>(
+        std::make_unique<Program>(fault_, golden, std::move(*program)));
   }
 
 private:
   struct Session : CaseSession {
-    Session(Fault fault, CaseProgram &program, int64_t batch)
-        : fault(fault), program(program), batch(batch), right(std::move(*program.start(batch))) {}
+    Session(Fault fault, const GoldenCase &golden, CaseProgram &program, int64_t batch)
+        : fault(fault), golden(golden), program(program), batch(batch),
+          right(std::move(*program.start(batch))) {}
     Status run(const std::vector<CaseInput> &inputs,
                std::map<std::string, Tensor> &outputs) override {
       OTODUS_RETURN_IF_ERROR(right->run(inputs, outputs));
@@ -90,6 +92,13 @@ private:
           first[i] += 1e-3 * static_cast<double>(i % 3);
       if (fault == ForgetsState)
         right = std::move(*program.start(batch));
+      for (const CaseState &carried : golden.states)
+        if (fault == RoundsState && carried.type == CaseType::Float) {
+          Tensor value = *right->state(carried.name);
+          for (double &element : value.data)
+            element = static_cast<float>(element);
+          OTODUS_RETURN_IF_ERROR(right->setState(carried.name, carried.type, value));
+        }
       return {};
     }
     Result<Tensor> state(const std::string &name) override { return right->state(name); }
@@ -98,17 +107,19 @@ private:
     }
     Result<std::vector<int64_t>> positions() override { return right->positions(); }
     Fault fault;
+    const GoldenCase &golden;
     CaseProgram &program;
     int64_t batch;
     std::unique_ptr<CaseSession> right;
   };
   struct Program : CaseProgram {
-    Program(Fault fault, std::unique_ptr<CaseProgram> right)
-        : fault(fault), right(std::move(right)) {}
+    Program(Fault fault, const GoldenCase &golden, std::unique_ptr<CaseProgram> right)
+        : fault(fault), golden(golden), right(std::move(right)) {}
     Result<std::unique_ptr<CaseSession>> start(int64_t batch) override {
-      return std::unique_ptr<CaseSession>(std::make_unique<Session>(fault, *right, batch));
+      return std::unique_ptr<CaseSession>(std::make_unique<Session>(fault, golden, *right, batch));
     }
     Fault fault;
+    const GoldenCase &golden;
     std::unique_ptr<CaseProgram> right;
   };
 
@@ -224,6 +235,14 @@ TEST_P(RandomCases, WholeSequenceEqualsPieces) {
     EXPECT_EQ(outcome.counts.failed, 0) << golden.name << "\n" << outcome.text;
     if (golden.kind != CaseKind::Model)
       EXPECT_FALSE(moduleFor(golden, "f32").empty());
+  }
+}
+
+TEST_P(RandomCases, StatesOfF32AreEnough) {
+  WrongRunner runner(WrongRunner::RoundsState);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    GoldenCase golden = randomCase(GetParam(), seed, "f32");
+    EXPECT_EQ(check(golden, runner).counts.failed, 0) << golden.name;
   }
 }
 
