@@ -35,7 +35,8 @@ void buildFusedStage(OpPassManager &pm) {
 void buildKernelStage(OpPassManager &pm) {
   pm.addPass(createBuildKernels());
   OpPassManager &functions = pm.nest<func::FuncOp>();
-  addCleanup(functions);
+  // No canonicalizer yet: it would remove the op that writes the results where that only copies.
+  functions.addPass(createCSEPass());
   functions.addPass(createTileGrid());
   // Fusion computes a producer once per reader; equal tiles become one here.
   addCleanup(functions);

@@ -444,8 +444,8 @@ FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
   if (failed(emitter.run()))
     return kernel.function.erase(), failure();
 
-  // One last op writes all results, in the model's element types, to their buffers; it is
-  // the root that tiling starts from.
+  // One last op writes all results, in the model's element types, to their buffers; tiling
+  // starts from it.
   OpBuilder &b = kernel.b;
   SmallVector<Value> values, outs, views;
   for (auto [i, yielded] : llvm::enumerate(group.getYield().getOperands())) {
@@ -476,7 +476,7 @@ FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
         }
         linalg::YieldOp::create(nb, loc, results);
       });
-  root->setAttr("mega.root", b.getUnitAttr());
+  kernel.function->setAttr("mega.row_kernel", b.getUnitAttr());
   for (auto [result, view] : llvm::zip(root.getResults(), views)) {
     auto materialize = bufferization::MaterializeInDestinationOp::create(
         b, kernel.loc, TypeRange{}, result, view);

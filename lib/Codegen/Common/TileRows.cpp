@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
+#include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace otodus {
@@ -28,6 +29,38 @@ linalg::GenericOp findRoot(FunctionOpInterface function) {
       root = op;
   });
   return root;
+}
+
+/// The op whose results leave the kernel.
+linalg::GenericOp findLast(FunctionOpInterface function) {
+  linalg::GenericOp last;
+  function->walk([&](bufferization::MaterializeInDestinationOp op) {
+    if (auto generic = op.getSource().getDefiningOp<linalg::GenericOp>())
+      last = generic;
+  });
+  return last;
+}
+
+/// Makes the buffers of the results the destinations of the last op, so that tiles are written
+/// where they belong.
+void writeInPlace(FunctionOpInterface function, linalg::GenericOp last) {
+  function->walk([&](bufferization::MaterializeInDestinationOp op) {
+    auto result = dyn_cast<OpResult>(op.getSource());
+    if (!result || result.getOwner() != last)
+      return;
+    OpBuilder b(last);
+    last.setDpsInitOperand(result.getResultNumber(),
+                           bufferization::ToTensorOp::create(b, op.getLoc(), result.getType(),
+                                                             op.getDest(), /*restrict=*/true,
+                                                             /*writable=*/true));
+  });
+}
+
+/// Scratch gets the size of the tile that is used of it.
+void shrinkScratch(FunctionOpInterface function) {
+  RewritePatternSet patterns(function->getContext());
+  tensor::populateFoldTensorEmptyPatterns(patterns);
+  (void)applyPatternsGreedily(function, std::move(patterns));
 }
 
 bool isProduct(linalg::GenericOp op) {
@@ -80,11 +113,13 @@ struct TileGrid : impl::TileGridBase<TileGrid> {
 
   void runOnOperation() override {
     FunctionOpInterface function = getOperation();
-    if (!findRoot(function))
+    if (!function->hasAttr("mega.row_kernel"))
       return;
     fuseElementwise(function);
     markProducts(function);
-    linalg::GenericOp root = findRoot(function);
+    linalg::GenericOp root = findLast(function);
+    root->setAttr("mega.root", UnitAttr::get(&getContext()));
+    writeInPlace(function, root);
 
     int64_t rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
     bool wholeRows = function->hasAttr("mega.whole_rows");
@@ -137,6 +172,7 @@ struct TileGrid : impl::TileGridBase<TileGrid> {
     }
     for (auto [before, after] : tiled->replacements)
       rewriter.replaceAllUsesWith(before, after);
+    shrinkScratch(function);
 
     SmallVector<Attribute> extents;
     for (const formats::Extent &extent : grid)
@@ -190,6 +226,7 @@ struct TileRegisters : impl::TileRegistersBase<TileRegisters> {
     }
     for (auto [before, after] : tiled->replacements)
       rewriter.replaceAllUsesWith(before, after);
+    shrinkScratch(function);
   }
 };
 
