@@ -8,6 +8,7 @@
 
 #include "otodus/Driver/GoldenCase.h"
 
+#include <optional>
 #include <sstream>
 
 namespace otodus::driver {
@@ -17,6 +18,8 @@ struct Options {
   std::vector<std::string> files;
   std::string only, params;
   bool reference = false;
+  std::optional<uint64_t> random; ///< first seed
+  int64_t count = 1;
   ModelFlags flags;
 };
 
@@ -35,6 +38,8 @@ std::vector<double> samplerDistribution(const std::vector<double> &logits,
 }
 
 Status check(const Options &options) {
+  if (options.files.empty() && !options.random)
+    return Status(Code::Usage, "check expects files or --random=SEED, but got neither");
   if (!options.only.empty())
     OTODUS_RETURN_IF_ERROR(
         checkChoice("--only", options.only, {"forward", "stream", "grad", "train"}));
@@ -49,21 +54,33 @@ Status check(const Options &options) {
       options.reference ? referenceRunner() : compiledRunner(options.flags);
   CheckCounts counts;
   Status first; // the first case that could not be run
-  for (const std::string &file : options.files) {
-    OTODUS_RETURN_IF_ERROR(writeStdout(file + "\n"));
-    Result<GoldenCase> golden = readGoldenCase(file, checks.dtype, options.params);
+  auto run = [&](const std::string &name, const Result<GoldenCase> &golden) -> Status {
+    OTODUS_RETURN_IF_ERROR(writeStdout(name + "\n"));
     Status status = golden.status();
     if (golden.isOk()) {
       std::ostringstream lines;
-      status = checkCase(*golden, *runner, checks, lines, counts).in(file);
+      status = checkCase(*golden, *runner, checks, lines, counts).in(name);
       OTODUS_RETURN_IF_ERROR(writeStdout(lines.str()));
     }
     if (status.isOk())
-      continue;
+      return Status::ok();
     std::fprintf(stderr, "otodus: %s\n", status.message().c_str());
     if (first.isOk())
       first = status;
-  }
+    return Status::ok();
+  };
+  for (const std::string &file : options.files)
+    OTODUS_RETURN_IF_ERROR(run(file, readGoldenCase(file, checks.dtype, options.params)));
+  if (options.random)
+    for (int64_t i = 0; i < options.count; ++i)
+      for (CaseKind kind :
+           {CaseKind::TimestepNorm, CaseKind::Cema, CaseKind::Attention, CaseKind::Ffn,
+            CaseKind::Block, CaseKind::Layer, CaseKind::Model}) {
+        GoldenCase golden =
+            randomCase(kind, *options.random + static_cast<uint64_t>(i), checks.dtype);
+        std::string name = golden.name;
+        OTODUS_RETURN_IF_ERROR(run(name, std::move(golden)));
+      }
   OTODUS_RETURN_IF_ERROR(writeStdout(summary(counts) + "\n"));
   if (counts.failed > 0)
     return Status(Code::Check, std::to_string(counts.failed) + " comparisons failed");
@@ -77,7 +94,11 @@ void addCheck(CLI::App &app, Action &action) {
   auto options = std::make_shared<Options>();
   CLI::App *sub =
       app.add_subcommand("check", "compares what compiled code computes with stored results");
-  sub->add_option("FILES", options->files, "golden cases (safetensors)")->required();
+  sub->add_option("FILES", options->files, "golden cases (safetensors)");
+  sub->add_option("--random", options->random,
+                  "cases of odd shapes from this seed on, checked against lib/Reference");
+  sub->add_option("--count", options->count, "random cases of each kind")
+      ->check(CLI::PositiveNumber);
   sub->add_option("--only", options->only, "forward, stream, grad or train");
   sub->add_option("--params", options->params,
                   "parameters of a model case (default: the sibling *_train file)");
@@ -87,7 +108,8 @@ void addCheck(CLI::App &app, Action &action) {
   sub->footer(
       "Examples:\n"
       "  otodus check test/golden/*.safetensors\n"
-      "  otodus check test/golden/cema_stream.safetensors --target=cpu:x86-64-v3 --dtype=bf16");
+      "  otodus check test/golden/cema_stream.safetensors --target=cpu:x86-64-v3 --dtype=bf16\n"
+      "  otodus check --random=1 --count=10");
   sub->callback([options, &action] { action = [options] { return check(*options); }; });
 }
 
