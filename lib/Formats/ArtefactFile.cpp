@@ -312,7 +312,9 @@ struct Contents {
 
 /// The version is looked at before anything whose place may change between versions.
 Result<Contents> readContents(const uint8_t *data, uint64_t size, const std::string &name) {
-  auto fail = [&](const std::string &what) { return Status(otodus::Code::File, name + ": " + what); };
+  auto fail = [&](const std::string &what) {
+    return Status(otodus::Code::File, name + ": " + what);
+  };
   if (!looksLikeArtefact(data, size))
     return fail("not an artefact of otodus; expected a file made by 'otodus compile'");
   if (size < sizeof(FileHeader))
@@ -368,9 +370,10 @@ Result<Contents> readContents(const uint8_t *data, uint64_t size, const std::str
   a.configJson = unpacker.text(root.config_json());
   a.weightsFile = unpacker.text(root.weights_file());
   a.weightsHash = unpacker.text(root.weights_hash());
-  unpacker.unpackAll(a.prepared, root.prepared(), [&](const plan::Prepared &p) { return unpacker.unpack(p); });
-  unpacker.unpackAll(a.states, root.states(), [&](const plan::State &s) { return unpacker.unpack(s); });
-  unpacker.unpackAll(a.functions, root.functions(), [&](const plan::Function &f) { return unpacker.unpack(f); });
+  auto one = [&](const auto &table) { return unpacker.unpack(table); };
+  unpacker.unpackAll(a.prepared, root.prepared(), one);
+  unpacker.unpackAll(a.states, root.states(), one);
+  unpacker.unpackAll(a.functions, root.functions(), one);
   if (unpacker.exceeded())
     return fail(corrupted + "the plan is malformed");
 
@@ -484,10 +487,10 @@ Status writeTo(Sink &sink, const Artefact &artefact, const WeightSource &weights
       bytes.clear();
       OTODUS_RETURN_IF_ERROR(weights(section.index, bytes));
       if (bytes.size() != section.bytes)
-        return Status(otodus::Code::Internal, "weight " + inQuotes(artefact.prepared[section.index].name) +
-                                          ": " + std::to_string(section.bytes) +
-                                          " prepared bytes expected, " +
-                                          std::to_string(bytes.size()) + " came");
+        return Status(otodus::Code::Internal,
+                      "weight " + inQuotes(artefact.prepared[section.index].name) + ": " +
+                          std::to_string(section.bytes) + " prepared bytes expected, " +
+                          std::to_string(bytes.size()) + " came");
       data = bytes.data();
     }
     section.offset = sink.offset();

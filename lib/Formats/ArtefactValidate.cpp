@@ -5,6 +5,7 @@
 #include "Json.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <string_view>
 #include <unordered_set>
@@ -147,6 +148,12 @@ Status checkPrepared(const Prepared &p, const std::string &where) {
     return fault(where, "elements of this kind must be f32");
   if (preparedBytes(p) <= 0)
     return fault(where, "sizes are not positive or overflow");
+  if (p.kind == PrepareKind::Vector) {
+    // A row of a matrix; written so that a NaN is refused.
+    const double row = p.parameter, rows = double(p.rows.inner);
+    if (row != 0 && !(row > 0 && row < rows && row == std::floor(row)))
+      return fault(where, "its row is not one of " + std::to_string(p.rows.inner));
+  }
   if (p.kind == PrepareKind::CemaCoefficients) {
     if (p.sources.size() != 4)
       return fault(where, "expected alpha, delta, theta and gamma, found " +

@@ -64,7 +64,9 @@ public:
     std::string_view what = exception.what();
     size_t at = what.find("column ");
     size_t colon = at == what.npos ? what.npos : what.find(": ", at);
-    error = colon == what.npos ? std::string(what) : std::string(what.substr(colon + 2));
+    if (colon == what.npos)
+      colon = what.find("] ");
+    error = std::string(colon == what.npos ? what : what.substr(colon + 2));
     return false;
   }
 

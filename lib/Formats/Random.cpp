@@ -151,8 +151,9 @@ std::array<uint32_t, 4> otodus::formats::philox(std::array<uint32_t, 4> counter,
 }
 
 double otodus::formats::uniform(uint64_t seed, uint64_t stream, uint64_t index) {
-  auto w = philox({uint32_t(index), uint32_t(index >> 32), uint32_t(stream), uint32_t(stream >> 32)},
-                  {uint32_t(seed), uint32_t(seed >> 32)});
+  auto low = [](uint64_t value) { return uint32_t(value); };
+  auto high = [](uint64_t value) { return uint32_t(value >> 32); };
+  auto w = philox({low(index), high(index), low(stream), high(stream)}, {low(seed), high(seed)});
   uint64_t bits = uint64_t(w[1]) << 32 | w[0];
   return double(bits >> 11) * 0x1p-53;
 }

@@ -41,9 +41,7 @@ Recipe matrixRecipe(const ModelConfig &config, const std::vector<int64_t> &shape
   return {};
 }
 
-bool endsWith(const std::string &name, std::string_view tail) {
-  return name.size() >= tail.size() && name.compare(name.size() - tail.size(), tail.npos, tail) == 0;
-}
+bool endsWith(std::string_view name, std::string_view tail) { return name.ends_with(tail); }
 
 Recipe recipeOf(const ModelConfig &config, const ExpectedTensor &tensor) {
   const std::string &name = tensor.name;
@@ -140,7 +138,8 @@ Status writeTensors(const std::string &path, const ModelConfig &config, uint64_t
   std::vector<ExpectedTensor> expected = expectedTensors(config);
   // Tied: the output matrix is the embedding and is not stored twice.
   if (config.share_emb)
-    std::erase_if(expected, [](const ExpectedTensor &t) { return t.name == "output.output.weight"; });
+    std::erase_if(expected,
+                  [](const ExpectedTensor &t) { return t.name == "output.output.weight"; });
   // 8-byte elements first, so that all data is aligned to its elements.
   std::vector<TensorSpec> specs;
   std::vector<std::pair<const ExpectedTensor *, uint64_t>> order;

@@ -279,8 +279,8 @@ Status SafetensorsFile::Impl::readTensor(const std::string &name, const json &en
   if (begin > end)
     return fileError(path, what + ": data_offsets " + range + " end before they begin");
   if (end > available)
-    return fileError(path, what + ": data_offsets " + range + " lie outside the file, which holds " +
-                               std::to_string(available) +
+    return fileError(path, what + ": data_offsets " + range +
+                               " lie outside the file, which holds " + std::to_string(available) +
                                " bytes of data; the file may be truncated");
 
   int64_t bytes = bytesOf(tensor.type, tensor.shape);

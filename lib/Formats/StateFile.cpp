@@ -147,7 +147,8 @@ public:
       uint32_t first, count, entries;
       if (!get(first) || !get(count) || !get(entries) || count == 0 || entries == 0 ||
           entries > kMaxStates || count > kMaxStates ||
-          uint64_t(entries) * count > kMaxStates - states.size() || uint64_t(first) + count > 1'000'000'000)
+          uint64_t(entries) * count > kMaxStates - states.size() ||
+          uint64_t(first) + count > 1'000'000'000)
         return false;
       std::vector<StateTensor> group(entries);
       for (StateTensor &state : group)

@@ -216,6 +216,8 @@ TEST(Validate, EveryIndexAndSize) {
       {"unknown kind", [&](Artefact &a) { a.prepared[0].kind = PrepareKind(17); }},
       {"must be f32 or bf16", [&](Artefact &a) { a.prepared[0].dtype = DType::I32; }},
       {"must be f32", [&](Artefact &a) { a.prepared[2].dtype = DType::BF16; }},
+      {"not one of 0", [&](Artefact &a) { a.prepared[2].parameter = 1; }},
+      {"not one of 0", [&](Artefact &a) { a.prepared[2].parameter = std::nan(""); }},
       {"no source", [&](Artefact &a) { a.prepared[0].sources.clear(); }},
       {"alpha, delta, theta and gamma", [&](Artefact &a) { a.prepared[3].sources.pop_back(); }},
       {"even width", [&](Artefact &a) { a.prepared[4].columns.inner = 5; }},

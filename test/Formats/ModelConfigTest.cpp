@@ -115,6 +115,7 @@ TEST(ModelConfig, CountsMatchTensorsWithoutAffineNorms) {
 TEST(ModelConfig, InvalidJson) {
   refused("{\n  \"model\": {,}\n}", {"config.json:2:13", "invalid JSON"});
   refused("", {"config.json:1:1", "invalid JSON"});
+  refused("{\"model\": {\"norm_eps\": 1e999}}", {"config.json:1:", "number overflow"});
   refused("[1]", {"'model' object", "an array"});
   refused("{}", {"no 'model' object"});
   refused(R"({"model": 3})", {"'model' must be an object"});

@@ -66,6 +66,7 @@ TEST(StateFile, RoundTrip) {
   TemporaryFolder folder;
   Artefact artefact = smallArtefact();
   StateFile state = stateOf(artefact, {10, 21, 3}, 7);
+  state.nextToken = 65;
   Status status = writeStateFile(folder / "s", state);
   ASSERT_TRUE(status.isOk()) << status.message();
   Result<StateFile> read = readStateFile(folder / "s");
@@ -73,6 +74,7 @@ TEST(StateFile, RoundTrip) {
   EXPECT_EQ(read->modelHash, state.modelHash);
   EXPECT_EQ(read->dtype, "f32");
   EXPECT_EQ(read->chunk, 7);
+  EXPECT_EQ(read->nextToken, 65);
   EXPECT_EQ(read->positions, state.positions);
   ASSERT_EQ(read->states.size(), state.states.size());
   for (size_t i = 0; i < state.states.size(); ++i) {

@@ -103,7 +103,8 @@ def write_safetensors(path, tensors, metadata=None):
         size = width[dtype]
         for extent in shape:
             size *= extent
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        header[name] = {"dtype": dtype, "shape": list(shape),
+                        "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % 64)
@@ -173,8 +174,8 @@ def convert(arguments):
     consolidated = load_json(os.path.join(arguments.checkpoint, "consolidate_config.json"), {})
     ranks = consolidated.get("model_parallel_size")
     if ranks is not None and ranks != len(shards):
-        raise Failure(1, "consolidate_config.json says model_parallel_size %s, but there are %d shards"
-                      % (ranks, len(shards)))
+        raise Failure(1, "consolidate_config.json says model_parallel_size %s, but there are %d "
+                         "shards" % (ranks, len(shards)))
     try:
         import torch
     except ImportError:

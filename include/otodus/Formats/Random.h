@@ -20,7 +20,8 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
 double uniform(uint64_t seed, uint64_t stream, uint64_t index);
 
 /// `count` standard normal floats, elements [begin, begin + count) of stream `stream`; the
-/// same on every machine (no libm, no contraction). `begin` is a multiple of 4.
+/// same on every machine (no libm, no contraction). `begin` is a multiple of 4 and
+/// `stream` below 2^32, here and in the functions below.
 void fillNormal(uint64_t seed, uint64_t stream, uint64_t begin, int64_t count, float *out);
 /// Standard normal truncated to [-bound, bound] by redrawing; bound >= 1.
 void fillTruncatedNormal(uint64_t seed, uint64_t stream, uint64_t begin, int64_t count,

@@ -8,7 +8,8 @@ namespace otodus::formats {
 
 /// Writes config.json, consolidate_config.json and model.safetensors (F32, all tensors of
 /// spec 2 with its initialisers) to the directory `path`, the same bytes for the same
-/// configuration and seed on every machine. Tensors are streamed: memory does not grow with
+/// configuration and seed on every machine (cema.theta and rope.freqs go through libm's double
+/// functions, which may differ between C libraries in the last bit of a float). Tensors are streamed: memory does not grow with
 /// the model. The directory appears complete or not at all. init_mode "none" writes zeros.
 /// Errors: Code::Input invalid configuration; Code::File `path` exists and is not an empty
 /// directory, or cannot be written; Code::Device disk full.
