@@ -27,9 +27,20 @@ struct SplitRotaryOp : OpRewritePattern<mega::RotaryOp> {
       return rewriter.notifyMatchFailure(op, "query and key have different shapes");
     auto type = RankedTensorType::get(
         {query.getDimSize(0), query.getDimSize(1), 2, query.getDimSize(3)}, rewriter.getF32Type());
+    // Batch and time are taken from where the query comes from in the end: then the angles do
+    // not depend on what is rotated, and the rotation may join its producers' kernel.
+    Value like = op.getQuery();
+    while (Operation *producer = like.getDefiningOp()) {
+      if (producer->getNumOperands() == 0)
+        break;
+      auto source = dyn_cast<RankedTensorType>(producer->getOperand(0).getType());
+      if (!source || source.getRank() < 2 ||
+          source.getShape().take_front(2) != query.getShape().take_front(2))
+        break;
+      like = producer->getOperand(0);
+    }
     Value angles = mega::RotaryAnglesOp::create(rewriter, op.getLoc(), type, op.getFreqs(),
-                                                op.getPosition(), op.getQuery(),
-                                                op.getChunkAttr());
+                                                op.getPosition(), like, op.getChunkAttr());
     rewriter.replaceOpWithNewOp<mega::RotateOp>(op, op->getResultTypes(),
                                                 ValueRange{op.getQuery(), op.getKey(), angles});
     return success();

@@ -81,4 +81,23 @@ def Mega_RotateOp : Mega_ComputeOp<"rotate", [
   let hasVerifier = 1;
 }
 
+def Mega_PairSwapOp : Mega_Op<"pair_swap", [Pure, SameOperandsAndResultType]> {
+  let summary = "The value in the other lane of a pair";
+  let description = [{
+    Lives in the body of a `linalg.generic` at the kernel level, where the innermost loop is
+    the lanes of a vector: lane `2j` gets the value of lane `2j + 1` and the other way round.
+    A map cannot say this, since reading `i + 1 - 2 (i mod 2)` is no rectangle. Lowered to a
+    shuffle; it has no meaning for a single scalar.
+
+    Example:
+
+    ```mlir
+    %other = mega.pair_swap %x : f32
+    ```
+  }];
+  let arguments = (ins F32:$input);
+  let results = (outs F32:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+}
+
 #endif

@@ -12,6 +12,8 @@
 
 #include "LowerTilesToVectors.h"
 
+#include "mega/IR/MegaOps.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -23,9 +25,6 @@ using namespace mlir;
 
 namespace otodus::cpu {
 namespace {
-
-/// d + 1 - 2 (d mod 2): the other lane of a pair, as rotary reads it.
-AffineExpr otherOfPair(AffineExpr d) { return d + 1 - (d % 2) * 2; }
 
 class GenericLowering {
 public:
@@ -57,7 +56,15 @@ public:
     if ((reduces || reducesLanes) && op.getNumResults() != 1)
       return op.emitOpError("expects one result of a reduction");
 
-    auto results = buildLoops(b, loc, outer, op.getOutputs(),
+    // An accumulator that starts from a constant needs no read, and a fill that several
+    // reductions share no copies.
+    SmallVector<Value> destinations;
+    for (Value out : op.getOutputs()) {
+      auto fill = out.getDefiningOp<linalg::FillOp>();
+      starts.push_back(fill ? fill.getInputs()[0] : Value());
+      destinations.push_back(fill ? fill.getOutputs()[0] : out);
+    }
+    auto results = buildLoops(b, loc, outer, destinations,
                               [&](OpBuilder &nested, ValueRange ivs, ValueRange outs) {
                                 return emitPoint(nested, ivs, outs, inner, reduces, reducesLanes);
                               });
@@ -97,16 +104,15 @@ private:
       return operand;
     AffineExpr lane = nested.getAffineDimExpr(vectorDim);
     SmallVector<Value> indices;
-    bool vectorRead = false, swapped = false;
+    bool vectorRead = false;
     for (auto [i, expr] : llvm::enumerate(map.getResults())) {
       if (expr.isFunctionOfDim(vectorDim)) {
-        if (i + 1 != map.getNumResults() || (expr != lane && expr != otherOfPair(lane))) {
+        if (i + 1 != map.getNumResults() || expr != lane) {
           op.emitOpError("expects lanes in the last place of every operand");
           broken = true;
           return {};
         }
         vectorRead = true;
-        swapped = expr != lane;
         indices.push_back(arith::ConstantIndexOp::create(nested, loc, 0));
         continue;
       }
@@ -122,13 +128,7 @@ private:
     }
     if (!vectorRead)
       return tensor::ExtractOp::create(nested, loc, operand, indices);
-    Value vector = readVector(nested, loc, operand, indices, lanes);
-    if (!swapped)
-      return vector;
-    SmallVector<int64_t> pairs;
-    for (int64_t i = 0; i < lanes; ++i)
-      pairs.push_back(i ^ 1);
-    return vector::ShuffleOp::create(nested, loc, vector, vector, pairs);
+    return readVector(nested, loc, operand, indices, lanes);
   }
 
   /// The body at one point. `accumulators` stand for the output arguments.
@@ -152,6 +152,15 @@ private:
           value = vector::StepOp::create(nested, loc,
                                          VectorType::get({lanes}, nested.getIndexType()));
         map.map(index.getResult(), asVector(nested, loc, value, lanes));
+        continue;
+      }
+      if (auto swap = dyn_cast<mega::PairSwapOp>(inner)) {
+        Value vector = asVector(nested, loc, map.lookupOrDefault(swap.getInput()), lanes);
+        SmallVector<int64_t> pairs;
+        for (int64_t i = 0; i < lanes; ++i)
+          pairs.push_back(i ^ 1);
+        map.map(swap.getResult(),
+                Value(vector::ShuffleOp::create(nested, loc, vector, vector, pairs)));
         continue;
       }
       cloneOnVectors(nested, &inner, map, lanes);
@@ -196,7 +205,8 @@ private:
       } else if (op.getBody()->getArgument(op.getNumDpsInputs() + i).use_empty()) {
         initial.push_back(Value());
       } else {
-        initial.push_back(readVector(nested, loc, out, indices[i], lanes));
+        initial.push_back(starts[i] ? asVector(nested, loc, starts[i], lanes)
+                                    : readVector(nested, loc, out, indices[i], lanes));
       }
     }
 
@@ -229,7 +239,8 @@ private:
       Value scalar = vector::ReductionOp::create(
           nested, loc, isMax ? vector::CombiningKind::MAXNUMF : vector::CombiningKind::ADD,
           values[i], isMax ? arith::FastMathFlags::nnan : arith::FastMathFlags::reassoc);
-      Value before = tensor::ExtractOp::create(nested, loc, out, indices[i]);
+      Value before = starts[i] ? starts[i]
+                               : Value(tensor::ExtractOp::create(nested, loc, out, indices[i]));
       Value total = isMax
                         ? Value(arith::MaxNumFOp::create(nested, loc, before, scalar))
                         : Value(arith::AddFOp::create(nested, loc, before, scalar));
@@ -250,6 +261,7 @@ private:
   SmallVector<AffineMap> maps;
   SmallVector<utils::IteratorType> iterators;
   SmallVector<OpFoldResult> sizes;
+  SmallVector<Value> starts; ///< what a result is filled with before, or null
   int64_t vectorDim = -1, lanes = 0;
   bool broken = false;
 };

@@ -61,11 +61,12 @@ struct OutlineGrid : impl::OutlineGridBase<OutlineGrid> {
   LogicalResult outline(func::FuncOp function) {
     Block &body = function.getBody().front();
     SmallVector<scf::ForallOp> grids(body.getOps<scf::ForallOp>());
-    if (grids.size() != 1)
+    if (grids.size() > 1)
       return function.emitOpError("expects one scf.forall in a kernel, but got ")
              << grids.size();
-    scf::ForallOp grid = grids.front();
-    if (grid.getNumResults() != 0)
+    // A grid of one item has been folded away: the body is the item.
+    scf::ForallOp grid = grids.empty() ? nullptr : grids.front();
+    if (grid && grid.getNumResults() != 0)
       return grid.emitOpError("expects a grid on buffers; bufferize first");
     Location loc = function.getLoc();
     OpBuilder b(function.getContext());
@@ -95,6 +96,9 @@ struct OutlineGrid : impl::OutlineGridBase<OutlineGrid> {
     body.eraseArguments(0, old);
     function.setFunctionType(b.getFunctionType({ptr, i64, i64}, {}));
     function.setPublic();
+
+    if (!grid)
+      return success();
 
     // The grid.
     b.setInsertionPoint(grid);

@@ -408,22 +408,19 @@ private:
       Value x = value(in);
       int64_t rank = cast<RankedTensorType>(x.getType()).getRank(); // tile row head block lane
       AffineMap identity = b.getMultiDimIdentityMap(rank);
-      SmallVector<AffineExpr> swap(identity.getResults());
-      AffineExpr lane = swap.back();
-      swap.back() = lane + 1 - (lane % 2) * 2;
       auto part = [&](int64_t which) {
         SmallVector<AffineExpr> exprs(identity.getResults());
         exprs[2] = b.getAffineConstantExpr(which);
         return AffineMap::get(rank, 0, exprs, b.getContext());
       };
-      Value y = elementwise({x, x, angles, angles}, f32,
+      Value y = elementwise({x, angles, angles}, f32,
                             [&](OpBuilder &nb, ValueRange v) -> Value {
-                              Value c = arith::MulFOp::create(nb, loc, v[0], v[2]);
-                              Value s = arith::MulFOp::create(nb, loc, v[1], v[3]);
+                              Value other = mega::PairSwapOp::create(nb, loc, v[0]);
+                              Value c = arith::MulFOp::create(nb, loc, v[0], v[1]);
+                              Value s = arith::MulFOp::create(nb, loc, other, v[2]);
                               return arith::AddFOp::create(nb, loc, c, s);
                             },
-                            {identity, AffineMap::get(rank, 0, swap, b.getContext()), part(0),
-                             part(1)});
+                            {identity, part(0), part(1)});
       map.map(out, y);
     }
   }
@@ -459,7 +456,21 @@ FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
       return kernel.function.erase(),
              group.emitOpError("expects results of one shape in a row-wise group");
   }
+  kernel.function->setAttr("mega.row_kernel", b.getUnitAttr());
   int64_t rank = cast<RankedTensorType>(outs.front().getType()).getRank();
+  auto only = values.front().getDefiningOp<linalg::GenericOp>();
+  if (values.size() == 1 && only && only->use_empty() &&
+      values.front().getType() == outs.front().getType()) {
+    // It is the last op itself.
+    auto materialize = bufferization::MaterializeInDestinationOp::create(
+        b, kernel.loc, TypeRange{}, values.front(), views.front());
+    materialize.setRestrict(true);
+    materialize.setWritable(true);
+    kernel.finish({});
+    if (emitter.wholeRows)
+      kernel.function->setAttr("mega.whole_rows", b.getUnitAttr());
+    return kernel.function;
+  }
   auto root = linalg::GenericOp::create(
       b, kernel.loc, ValueRange(outs).getTypes(), values, outs,
       SmallVector<AffineMap>(2 * values.size(), b.getMultiDimIdentityMap(rank)),
@@ -476,7 +487,6 @@ FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
         }
         linalg::YieldOp::create(nb, loc, results);
       });
-  kernel.function->setAttr("mega.row_kernel", b.getUnitAttr());
   for (auto [result, view] : llvm::zip(root.getResults(), views)) {
     auto materialize = bufferization::MaterializeInDestinationOp::create(
         b, kernel.loc, TypeRange{}, result, view);

@@ -44,15 +44,26 @@ linalg::GenericOp findLast(FunctionOpInterface function) {
 /// Makes the buffers of the results the destinations of the last op, so that tiles are written
 /// where they belong.
 void writeInPlace(FunctionOpInterface function, linalg::GenericOp last) {
+  // Behind the views it writes to.
+  Operation *end = function.getFunctionBody().front().getTerminator();
+  last->moveBefore(end);
+  for (Operation *user : llvm::make_early_inc_range(last->getUsers()))
+    user->moveBefore(end);
   function->walk([&](bufferization::MaterializeInDestinationOp op) {
     auto result = dyn_cast<OpResult>(op.getSource());
     if (!result || result.getOwner() != last)
       return;
     OpBuilder b(last);
-    last.setDpsInitOperand(result.getResultNumber(),
-                           bufferization::ToTensorOp::create(b, op.getLoc(), result.getType(),
-                                                             op.getDest(), /*restrict=*/true,
-                                                             /*writable=*/true));
+    Value target = bufferization::ToTensorOp::create(b, op.getLoc(), result.getType(),
+                                                     op.getDest(), /*restrict=*/true,
+                                                     /*writable=*/true);
+    // A sum starts from a fill, which then starts from the buffer.
+    if (auto fill = last.getDpsInits()[result.getResultNumber()].getDefiningOp<linalg::FillOp>()) {
+      auto start = linalg::FillOp::create(b, op.getLoc(), fill.getInputs()[0], target);
+      start->setAttrs(fill->getAttrs());
+      target = start.getResult(0);
+    }
+    last.setDpsInitOperand(result.getResultNumber(), target);
   });
 }
 
@@ -123,8 +134,9 @@ struct TileGrid : impl::TileGridBase<TileGrid> {
 
     int64_t rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
     bool wholeRows = function->hasAttr("mega.whole_rows");
-    SmallVector<int64_t> loops = root.getStaticLoopRanges(); // tile row (head) block lane
-    int64_t blocks = loops[loops.size() - 2];
+    SmallVector<int64_t> loops = root.getStaticLoopRanges(); // tile row (head) block lane (k…)
+    size_t rank = cast<RankedTensorType>(root.getResult(0).getType()).getRank();
+    int64_t blocks = loops[rank - 2];
 
     // The left-hand side of a block of rows should fill at most half of a 1 MB L2.
     int64_t rowBytes = 0;
@@ -150,12 +162,12 @@ struct TileGrid : impl::TileGridBase<TileGrid> {
     SmallVector<formats::Extent> grid{
         {formats::Symbol::Rows, 1, rowTile * rowBlock}};
     sizes[0] = b.getIndexAttr(rowBlock);
-    for (size_t d = 2; d + 2 < loops.size(); ++d) {
+    for (size_t d = 2; d + 2 < rank; ++d) {
       sizes[d] = b.getIndexAttr(1);
       grid.push_back({formats::Symbol::One, loops[d], 1});
     }
     if (columnBlock < blocks) {
-      sizes[loops.size() - 2] = b.getIndexAttr(columnBlock);
+      sizes[rank - 2] = b.getIndexAttr(columnBlock);
       grid.push_back({formats::Symbol::One, (blocks + columnBlock - 1) / columnBlock, 1});
     }
 
@@ -191,9 +203,10 @@ struct TileRegisters : impl::TileRegistersBase<TileRegisters> {
     if (!root || !root->hasAttr("mega.tile"))
       return;
     bool wholeRows = function->hasAttr("mega.whole_rows");
-    int64_t rank = root.getNumLoops();
+    int64_t rank = cast<RankedTensorType>(root.getResult(0).getType()).getRank();
+    int64_t loops = root.getNumLoops();
     Builder b(function->getContext());
-    SmallVector<OpFoldResult> sizes(rank, b.getIndexAttr(0));
+    SmallVector<OpFoldResult> sizes(loops, b.getIndexAttr(0));
     sizes[0] = b.getIndexAttr(1);
     SmallVector<int64_t> order;
     if (!wholeRows) {
@@ -202,7 +215,7 @@ struct TileRegisters : impl::TileRegistersBase<TileRegisters> {
       // memory once.
       order.push_back(rank - 2);
     }
-    for (int64_t d = 0; d < rank; ++d)
+    for (int64_t d = 0; d < loops; ++d)
       if (wholeRows || d != rank - 2)
         order.push_back(d);
 
