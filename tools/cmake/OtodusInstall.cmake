@@ -12,6 +12,8 @@ foreach(tool otodus otodus-opt otodus-lsp-server)
     if(TARGET ${target})
       get_target_property(kind ${target} TYPE)
       if(kind STREQUAL EXECUTABLE)
+        # Debian's LLVM 22 lies outside of the loader's path.
+        set_target_properties(${target} PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
         install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
       endif()
     endif()
