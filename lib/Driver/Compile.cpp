@@ -6,8 +6,10 @@
 #include "Output.h"
 
 #include "otodus/Formats/ArtefactFile.h"
+#include "otodus/Formats/Safetensors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 namespace otodus::driver {
@@ -17,6 +19,29 @@ struct Options {
   CompileRequest request;
   std::string output, weights = "embed";
 };
+
+/// Makes a fresh value that stands in the checkpoint a constant, if all elements are equal
+/// (they are 0 in every model of spec 3.1 without a prior).
+Status foldInitial(formats::State &state, runtime::WeightSource &source) {
+  if (state.initialFrom.empty())
+    return Status::ok();
+  Result<formats::Tensor> tensor = source.find(state.initialFrom);
+  if (!tensor.isOk())
+    return tensor.status();
+  std::vector<double> values(static_cast<size_t>(tensor->elements()));
+  OTODUS_RETURN_IF_ERROR(formats::readAsDouble(*tensor, 0, tensor->elements(), values.data()));
+  for (double value : values)
+    if (value != values.front()) {
+      note("the artefact will need the checkpoint beside it: fresh states start from its '" +
+           state.initialFrom + "'");
+      return Status::ok();
+    }
+  if (!values.empty())
+    state.initial = state.initialExp ? std::exp(values.front()) : values.front();
+  state.initialFrom.clear();
+  state.initialExp = false;
+  return Status::ok();
+}
 
 Status run(Options options) {
   OTODUS_RETURN_IF_ERROR(checkChoice("--weights", options.weights, {"embed", "reference"}));
@@ -40,7 +65,7 @@ Status run(Options options) {
   if (!binary)
     return writeOutput(options.output, compiled->text);
 
-  const formats::Artefact &artefact = compiled->artefact;
+  formats::Artefact &artefact = compiled->artefact;
   formats::WeightSource embed;
   std::unique_ptr<runtime::WeightSource> source;
   runtime::ThreadPool pool;
@@ -51,6 +76,9 @@ Status run(Options options) {
     if (!opened.isOk())
       return opened.status();
     source = std::move(*opened);
+    // An artefact that carries its weights is to need no checkpoint for fresh states either.
+    for (formats::State &state : artefact.states)
+      OTODUS_RETURN_IF_ERROR(foldInitial(state, *source));
     embed = [&](size_t index, std::vector<uint8_t> &bytes) {
       const formats::Prepared &prepared = artefact.prepared[index];
       int64_t size = formats::preparedBytes(prepared);

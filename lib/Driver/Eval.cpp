@@ -70,7 +70,7 @@ public:
     count = std::min(count, ready_.size() - used_);
     std::vector<int32_t> tokens(ready_.begin() + used_, ready_.begin() + used_ + count);
     used_ += count;
-    if (used_ > (1u << 16)) {
+    if (used_ >= 4096) { // memory stays as small as it is at the start
       ready_.erase(ready_.begin(), ready_.begin() + used_);
       used_ = 0;
     }
@@ -80,7 +80,7 @@ public:
 
 private:
   Status fill() {
-    constexpr size_t block = 1 << 16, longest = 1 << 20;
+    constexpr size_t block = 1 << 14, longest = 1 << 20;
     size_t before = text_.size();
     if (!atEnd_) {
       text_.resize(before + block);

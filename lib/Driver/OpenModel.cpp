@@ -567,13 +567,16 @@ Result<Compiled> compileModel(const CompileRequest &request) {
       result.artefact = std::move(*artefact);
       continue;
     }
-    // Targets share one plan: the same kernels by name over the same buffers.
-    std::vector<formats::Code> code = std::move(artefact->code), all;
-    artefact->code.clear();
-    all.swap(result.artefact.code);
+    // Targets share one plan: the same kernels by name over the same buffers. Both are
+    // compared with the first target's code in them, since a file needs some.
+    std::vector<formats::Code> code = std::move(artefact->code);
+    std::vector<formats::Code> all = std::move(result.artefact.code);
+    artefact->code = result.artefact.code = {all.front()};
     Result<std::vector<uint8_t>> plan = formats::writeArtefact(*artefact);
     Result<std::vector<uint8_t>> first = formats::writeArtefact(result.artefact);
-    if (!plan.isOk() || !first.isOk() || *plan != *first)
+    if (!plan.isOk() || !first.isOk())
+      return plan.isOk() ? first.status() : plan.status();
+    if (*plan != *first)
       return Status(Code::Target, "the plan for " + target + " differs from that for " +
                                       request.targets.front() +
                                       ", so they cannot share an artefact; compile one for each");

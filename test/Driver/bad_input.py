@@ -30,8 +30,8 @@ def run(arguments, **options):
 def files():
     found = set()
     for folder, folders, names in os.walk(ROOT):
-        if folder.startswith(os.path.join(ROOT, "cache")):
-            continue
+        if folder == ROOT and "cache" in folders:
+            folders.remove("cache")
         found.update(os.path.join(folder, name) for name in names + folders)
     return found
 
