@@ -4,6 +4,7 @@
 
 #include "otodus/Codegen/CPU/Passes.h"
 #include "otodus/Codegen/Common/Passes.h"
+#include "otodus/Pipelines/Passes.h"
 #include "otodus/Transforms/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -24,12 +25,20 @@ static void addCleanup(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
+/// Closes a stage: what it should have left behind is an error here, not three passes later.
+static void addGate(OpPassManager &pm, const char *stage) {
+  VerifyStageOptions options;
+  options.stage = stage;
+  pm.addPass(createVerifyStage(options));
+}
+
 void buildFusedStage(OpPassManager &pm) {
   OpPassManager &functions = pm.nest<func::FuncOp>();
   functions.addPass(createSplitRotary());
   // Before grouping: equal ops (the angles of two rotations) become one.
   functions.addPass(createCSEPass());
   functions.addPass(createFormGroups());
+  addGate(pm, "fused");
 }
 
 void buildKernelStage(OpPassManager &pm) {
@@ -42,6 +51,7 @@ void buildKernelStage(OpPassManager &pm) {
   addCleanup(functions);
   functions.addPass(createTileRegisters());
   addCleanup(functions);
+  addGate(pm, "kernel");
 }
 
 void buildLLVMStage(OpPassManager &pm, const std::string &target) {
@@ -92,6 +102,7 @@ void buildLLVMStage(OpPassManager &pm, const std::string &target) {
   pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   addCleanup(pm);
+  addGate(pm, "llvm");
 }
 
 namespace {

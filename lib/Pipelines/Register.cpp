@@ -3,6 +3,7 @@
 #include "otodus/Codegen/CPU/Passes.h"
 #include "otodus/Codegen/Common/Passes.h"
 #include "otodus/Pipelines/Compiler.h"
+#include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
 #include "otodus/Transforms/Passes.h"
 
@@ -53,6 +54,7 @@ void registerAll(DialectRegistry &registry) {
   otodus::registerTransformsPasses();
   registerCodegenCommonPasses();
   registerCodegenCPUPasses();
+  registerPipelinesPasses();
   mlir::registerTransformsPasses();
   registerPipelines();
 }

@@ -109,7 +109,7 @@ private:
   void placeStream(Operation *op) {
     Operation *producer = op->getOperand(0).getDefiningOp();
     Group *group = producer ? groupOf.lookup(producer) : nullptr;
-    if (group && group->stream) {
+    if (group && group->stream && mayJoin(op, group)) {
       join(op, group);
       passed(op->getLoc(), "walks time together with ", producer, op->getOperand(0));
       return;
@@ -133,6 +133,10 @@ private:
         missed(op->getLoc(), "has a reader that needs whole rows in memory", producer);
         continue;
       }
+      if (!mayJoin(op, group)) {
+        missed(op->getLoc(), "is also what another operand is computed from", producer);
+        continue;
+      }
       if (!target) {
         target = group;
         passed(op->getLoc(), "follows ", producer, operand);
@@ -154,8 +158,33 @@ private:
     });
   }
 
-  /// No value of `group` is read outside of it, `other` and `op`: then no path leads from one
-  /// group to the other through a third, and they may run as one.
+  /// A kernel runs as a whole: what `op` reads from other kernels must not be computed from what
+  /// `group` computes. If two groups pass, neither needs the other, and they may run as one.
+  bool mayJoin(Operation *op, const Group *group) {
+    return llvm::none_of(op->getOperands(), [&](Value operand) {
+      Operation *producer = operand.getDefiningOp();
+      llvm::SmallPtrSet<Operation *, 16> seen;
+      return producer && groupOf.lookup(producer) != group && needs(producer, group, seen);
+    });
+  }
+
+  /// True if `op`, with everything that runs in its kernel, reads something of `group`.
+  bool needs(Operation *op, const Group *group, llvm::SmallPtrSetImpl<Operation *> &seen) {
+    Group *own = groupOf.lookup(op);
+    if (own == group)
+      return true;
+    if (!seen.insert(own ? own->ops.front() : op).second)
+      return false;
+    for (Operation *member : own ? ArrayRef<Operation *>(own->ops) : ArrayRef<Operation *>(op))
+      for (Value operand : member->getOperands())
+        if (Operation *producer = operand.getDefiningOp())
+          if (needs(producer, group, seen))
+            return true;
+    return false;
+  }
+
+  /// No value of `group` is read outside of it, `other` and `op`: nothing waits longer for it
+  /// when it runs together with `other`.
   bool onlyFeeds(const Group &group, const Group &other, Operation *op) {
     for (Operation *member : group.ops)
       for (Operation *user : member->getUsers())

@@ -1,0 +1,105 @@
+//===- VerifyStage.cpp - The gates between stages --------------------------===//
+
+#include "otodus/Pipelines/Passes.h"
+
+#include "mega/IR/MegaOps.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/SymbolTable.h"
+
+#include "llvm/ADT/StringSwitch.h"
+
+namespace otodus {
+#define GEN_PASS_DEF_VERIFYSTAGE
+#include "otodus/Pipelines/Passes.h.inc"
+} // namespace otodus
+
+using namespace mlir;
+
+namespace otodus {
+namespace {
+
+bool isKernel(func::FuncOp function) { return function->hasAttr("mega.grid"); }
+
+/// Functions hold only what the host's plan can do.
+LogicalResult verifyFused(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (isKernel(function) || function.isExternal())
+      continue;
+    for (Operation &op : function.getBody().getOps())
+      if (!isa<mega::UseWeightOp, mega::GroupOp, tensor::ExtractSliceOp, func::CallOp,
+               func::ReturnOp>(op))
+        return op.emitOpError("is left outside of groups after the fused stage");
+  }
+  return success();
+}
+
+LogicalResult verifyKernelOf(mega::GroupOp group, Attribute name, SymbolTable &symbols) {
+  auto symbol = dyn_cast<FlatSymbolRefAttr>(name);
+  auto kernel = symbol ? symbols.lookup<func::FuncOp>(symbol.getValue()) : nullptr;
+  if (!kernel)
+    return group.emitOpError("names the kernel ")
+           << name << " after the kernel stage, but there is no such function";
+  for (StringRef attribute : {"mega.grid", "mega.buffers"})
+    if (!kernel->hasAttrOfType<ArrayAttr>(attribute))
+      return kernel.emitOpError("is a kernel without ") << attribute << " after the kernel stage";
+  WalkResult found = kernel.walk([](Operation *op) {
+    // What still has a role in fusion is mathematics of whole tensors.
+    if (!isa<mega::FusionOpInterface>(op))
+      return WalkResult::advance();
+    op->emitOpError("is left in a kernel after the kernel stage");
+    return WalkResult::interrupt();
+  });
+  return failure(found.wasInterrupted());
+}
+
+LogicalResult verifyKernel(ModuleOp module) {
+  SymbolTable symbols(module);
+  WalkResult found = module.walk([&](mega::GroupOp group) -> WalkResult {
+    auto kernels = group->getAttrOfType<ArrayAttr>("mega.kernels");
+    if (!kernels || kernels.empty())
+      return group.emitOpError("has no kernel after the kernel stage");
+    for (StringRef attribute : {"mega.before", "mega.kernels", "mega.after"})
+      if (auto names = group->getAttrOfType<ArrayAttr>(attribute))
+        for (Attribute name : names)
+          if (failed(verifyKernelOf(group, name, symbols)))
+            return failure();
+    return success();
+  });
+  return failure(found.wasInterrupted());
+}
+
+LogicalResult verifyLLVM(ModuleOp module) {
+  WalkResult found = module.walk([&](Operation *op) -> WalkResult {
+    if (op == module || isa_and_nonnull<LLVM::LLVMDialect>(op->getDialect()))
+      return success();
+    return op->emitOpError("is left after the llvm stage");
+  });
+  return failure(found.wasInterrupted());
+}
+
+struct VerifyStage : impl::VerifyStageBase<VerifyStage> {
+  using VerifyStageBase::VerifyStageBase;
+
+  void runOnOperation() override {
+    using Verify = LogicalResult (*)(ModuleOp);
+    auto verify = llvm::StringSwitch<Verify>(stage)
+                      .Case("fused", verifyFused)
+                      .Case("kernel", verifyKernel)
+                      .Case("llvm", verifyLLVM)
+                      .Default(nullptr);
+    if (!verify) {
+      getOperation()->emitError("expects the stage fused, kernel or llvm, but got '")
+          << stage << "'";
+      return signalPassFailure();
+    }
+    if (failed(verify(getOperation())))
+      return signalPassFailure();
+    markAllAnalysesPreserved();
+  }
+};
+
+} // namespace
+} // namespace otodus
