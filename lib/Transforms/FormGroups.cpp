@@ -5,7 +5,9 @@
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/Remarks.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 namespace otodus {
 #define GEN_PASS_DEF_FORMGROUPS
@@ -18,12 +20,22 @@ using otodus::mega::RowRole;
 namespace otodus {
 namespace {
 
+/// Batch and time, then a width: what rows can be cut from. Arithmetic on other tensors, such as
+/// weights, is no op on rows.
+bool isActivation(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && (tensor.getRank() == 3 || tensor.getRank() == 4) &&
+         (tensor.getElementType().isF32() || tensor.getElementType().isBF16()) &&
+         ShapedType::isStaticShape(tensor.getShape().drop_front(2));
+}
+
 RowRole roleOf(Operation *op) {
   if (auto fusion = dyn_cast<mega::FusionOpInterface>(op))
     return fusion.getRowRole();
   // Upstream's elementwise ops on activations.
   if (op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1 &&
-      isa<RankedTensorType>(op->getResult(0).getType()))
+      isActivation(op->getResult(0).getType()) &&
+      llvm::all_of(op->getOperandTypes(), isActivation))
     return RowRole::Elementwise;
   return RowRole::None;
 }
@@ -54,11 +66,15 @@ struct FormGroups : impl::FormGroupsBase<FormGroups> {
     groups.clear();
     groupOf.clear();
     prologues.clear();
+    captured.clear();
     for (Operation &op : block)
       place(&op);
     for (auto &group : groups)
-      if (group && !group->ops.empty())
-        build(*group, block);
+      if (group && !group->ops.empty() && failed(build(*group, block)))
+        return signalPassFailure();
+    for (Operation *constant : captured)
+      if (constant->use_empty())
+        constant->erase();
     // Norms that every reader repeats are dead now.
     for (Operation *op : llvm::reverse(prologues))
       if (op->use_empty())
@@ -107,14 +123,35 @@ private:
 
   /// Ops that walk time join the one that feeds them.
   void placeStream(Operation *op) {
-    Operation *producer = op->getOperand(0).getDefiningOp();
-    Group *group = producer ? groupOf.lookup(producer) : nullptr;
-    if (group && group->stream && mayJoin(op, group)) {
+    for (OpOperand &operand : op->getOpOperands()) {
+      Operation *producer = operand.get().getDefiningOp();
+      Group *group = producer ? groupOf.lookup(producer) : nullptr;
+      if (!group || !group->stream || !walksWith(op, group) || !mayJoin(op, group))
+        continue;
       join(op, group);
-      passed(op->getLoc(), "walks time together with ", producer, op->getOperand(0));
+      passed(op->getLoc(), "walks time together with ", producer, operand.get());
       return;
     }
     start(op)->stream = true;
+  }
+
+  /// Step t and channel d of `op` read only step t and channel d of what `group` computes: a
+  /// work item has no other channels at hand, and no state but its own ops'.
+  bool walksWith(Operation *op, const Group *group) {
+    auto sequence = cast<mega::SequenceOpInterface>(op);
+    return llvm::all_of(op->getOpOperands(), [&](OpOperand &operand) {
+      Operation *producer = operand.get().getDefiningOp();
+      if (!producer || groupOf.lookup(producer) != group)
+        return true;
+      if (llvm::is_contained(sequence.getStateOperands(), &operand))
+        return false;
+      auto scan = dyn_cast<mega::ScanOp>(op);
+      unsigned number = operand.getOperandNumber();
+      if (!scan || number >= scan.getInputs().size())
+        return true;
+      AffineMap map = scan.getMaps()[number];
+      return map == AffineMap::getMultiDimMapWithTargets(4, {0, 1, 2}, map.getContext());
+    });
   }
 
   /// Elementwise ops and norms after a product join all row-wise groups that feed only them.
@@ -246,7 +283,7 @@ private:
     return name;
   }
 
-  void build(const Group &group, Block &block) {
+  LogicalResult build(const Group &group, Block &block) {
     ++numGroups;
     SmallVector<Operation *> ops;
     llvm::SmallPtrSet<Operation *, 8> members;
@@ -283,6 +320,9 @@ private:
       map.map(input, argument);
     b.setInsertionPointToEnd(&body);
     for (Operation *op : ops)
+      if (failed(takeCaptured(op, b, map)))
+        return failure();
+    for (Operation *op : ops)
       b.clone(*op, map);
     SmallVector<Value> yielded;
     for (Value output : outputs)
@@ -298,11 +338,28 @@ private:
       op->dropAllUses();
       op->erase();
     }
+    return success();
+  }
+
+  /// Constants that were moved out of the body of a scan come along.
+  LogicalResult takeCaptured(Operation *op, OpBuilder &b, IRMapping &map) {
+    llvm::SetVector<Value> values;
+    getUsedValuesDefinedAbove(op->getRegions(), values);
+    for (Value value : values) {
+      Operation *constant = value.getDefiningOp();
+      if (!constant || !matchPattern(constant, m_Constant()))
+        return op->emitOpError("reads a value of outside its body; make it one of its inputs");
+      if (!map.contains(value))
+        b.clone(*constant, map);
+      captured.insert(constant);
+    }
+    return success();
   }
 
   std::vector<std::shared_ptr<Group>> groups;
   llvm::DenseMap<Operation *, Group *> groupOf;
   SmallVector<Operation *> prologues;
+  llvm::SetVector<Operation *> captured; ///< constants that bodies read
 };
 
 } // namespace

@@ -28,6 +28,8 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
   }
 
   LogicalResult build(mega::GroupOp group) {
+    if (group.getNumResults() == 0)
+      return group.emitOpError("expects a result: a kernel without one computes nothing");
     mega::RowRole role = mega::RowRole::None;
     for (Operation &op : group.getBody(0)->without_terminator())
       if (auto fusion = dyn_cast<mega::FusionOpInterface>(op)) {

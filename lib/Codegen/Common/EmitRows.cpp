@@ -189,7 +189,12 @@ private:
       return emitScale(scale), success();
     if (auto rotate = dyn_cast<mega::RotateOp>(op))
       return emitRotate(rotate), success();
-    if (op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1)
+    // Arithmetic on weights has no rows.
+    if (op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1 &&
+        llvm::all_of(op->getOperandTypes(), [](Type type) {
+          auto tensor = dyn_cast<RankedTensorType>(type);
+          return tensor && (tensor.getRank() == 3 || tensor.getRank() == 4);
+        }))
       return emitArith(op), success();
     return op->emitOpError("has no row-wise form for a kernel");
   }
