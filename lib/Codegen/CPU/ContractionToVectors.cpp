@@ -102,6 +102,74 @@ std::optional<Shape> analyze(linalg::GenericOp op) {
   return shape;
 }
 
+/// Several reduction loops that run through both operands in memory order are one: a single
+/// long loop over k keeps the register tile in registers from start to end.
+///
+///   A[.., ko, ki]  B[.., ko, ki, lane]   ==>   A[.., k]  B[.., k, lane]
+linalg::GenericOp collapseSums(RewriterBase &rewriter, linalg::GenericOp op, const Shape &shape) {
+  if (shape.sums.empty())
+    return op;
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  AffineMap a = maps[0], w = maps[1];
+  bool pairs = getElementTypeOrSelf(op.getInputs()[1].getType()).isBF16();
+  int64_t count = shape.sums.size() + 1;
+  SmallVector<int64_t> sums(shape.sums);
+  sums.push_back(shape.k);
+  auto type = [&](int64_t i) { return cast<RankedTensorType>(op.getInputs()[i].getType()); };
+  int64_t aFirst = a.getNumResults() - count, wFirst = w.getNumResults() - 1 - count;
+  if (aFirst < 0 || wFirst < 0)
+    return op;
+  for (int64_t i = 0; i < count; ++i) {
+    AffineExpr dim = getAffineDimExpr(sums[i], op.getContext());
+    AffineExpr inW = i + 1 == count && pairs ? dim.floorDiv(2) : dim;
+    if (a.getResult(aFirst + i) != dim || w.getResult(wFirst + i) != inW ||
+        type(0).isDynamicDim(aFirst + i) || type(1).isDynamicDim(wFirst + i))
+      return op;
+  }
+
+  rewriter.setInsertionPoint(op);
+  auto collapse = [&](int64_t operand, int64_t first, int64_t rank) -> Value {
+    SmallVector<ReassociationIndices> groups;
+    for (int64_t i = 0; i < rank; ++i) {
+      if (i > first && i < first + count)
+        groups.back().push_back(i);
+      else
+        groups.push_back({i});
+    }
+    return tensor::CollapseShapeOp::create(rewriter, op.getLoc(), op.getInputs()[operand], groups);
+  };
+  Value newA = collapse(0, aFirst, a.getNumResults());
+  Value newW = collapse(1, wFirst, w.getNumResults());
+
+  // The loops without the outer sums; k keeps its place behind them.
+  int64_t rank = op.getNumLoops();
+  SmallVector<AffineExpr> renumber(rank);
+  SmallVector<utils::IteratorType> iterators;
+  int64_t next = 0;
+  for (int64_t d = 0; d < rank; ++d) {
+    if (llvm::is_contained(shape.sums, d)) {
+      renumber[d] = rewriter.getAffineConstantExpr(0);
+      continue;
+    }
+    renumber[d] = rewriter.getAffineDimExpr(next++);
+    iterators.push_back(op.getIteratorTypesArray()[d]);
+  }
+  auto renumbered = [&](AffineMap map, int64_t first) {
+    SmallVector<AffineExpr> exprs;
+    for (auto [i, expr] : llvm::enumerate(map.getResults()))
+      if (first < 0 || int64_t(i) < first || int64_t(i) >= first + count - 1)
+        exprs.push_back(expr.replaceDims(renumber));
+    return AffineMap::get(next, 0, exprs, op.getContext());
+  };
+  auto collapsed = linalg::GenericOp::create(
+      rewriter, op.getLoc(), op->getResultTypes(), ValueRange{newA, newW}, op.getOutputs(),
+      ArrayRef<AffineMap>{renumbered(a, aFirst), renumbered(w, wFirst), renumbered(maps[2], -1)},
+      iterators);
+  rewriter.inlineRegionBefore(op.getRegion(), collapsed.getRegion(), collapsed.getRegion().end());
+  rewriter.replaceOp(op, collapsed->getResults());
+  return collapsed;
+}
+
 class ContractionLowering {
 public:
   ContractionLowering(RewriterBase &rewriter, linalg::GenericOp op, const Machine &machine,
@@ -300,6 +368,9 @@ LogicalResult lowerContractionToVectors(RewriterBase &rewriter, linalg::GenericO
   std::optional<Shape> shape = analyze(op);
   if (!shape)
     return rewriter.notifyMatchFailure(op, "not a product with a packed right-hand side");
+  op = collapseSums(rewriter, op, *shape);
+  shape = analyze(op);
+  assert(shape && "collapsing keeps a product a product");
   rewriter.setInsertionPoint(op);
   ContractionLowering(rewriter, op, machine, *shape).run();
   return success();
