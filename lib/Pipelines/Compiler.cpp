@@ -145,7 +145,7 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
       *options.assembly = *assembly;
     return artefact;
   }
-  Result<formats::Code> code = emitCode(*kernels, target);
+  Result<formats::Code> code = emitCode(*kernels, target, options.threads);
   if (!code.isOk())
     return code.status();
   artefact.code.push_back(std::move(*code));

@@ -13,6 +13,8 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -20,8 +22,11 @@
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/SplitModule.h"
 
+#include <map>
 #include <mutex>
+#include <thread>
 
 namespace otodus {
 namespace {
@@ -30,39 +35,39 @@ constexpr uint64_t kPage = 4096;
 
 std::string message(llvm::Error error) { return llvm::toString(std::move(error)); }
 
-struct Compiled {
-  std::unique_ptr<llvm::LLVMContext> context;
-  std::unique_ptr<llvm::Module> module;
-  std::unique_ptr<llvm::TargetMachine> machine;
-};
+using Bytes = llvm::SmallVector<char, 0>;
 
-Result<Compiled> optimize(mlir::ModuleOp module, const CodeTarget &target) {
+/// The module as LLVM IR, in a context of its own.
+Result<std::unique_ptr<llvm::Module>> translate(mlir::ModuleOp module, llvm::LLVMContext &context) {
   static std::once_flag once;
   std::call_once(once, [] {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
     llvm::InitializeNativeTargetAsmParser();
   });
-  Compiled c;
-  c.context = std::make_unique<llvm::LLVMContext>();
   mlir::registerBuiltinDialectTranslation(*module->getContext());
   mlir::registerLLVMDialectTranslation(*module->getContext());
-  c.module = mlir::translateModuleToLLVMIR(module, *c.context, "otodus");
-  if (!c.module)
+  std::unique_ptr<llvm::Module> result = mlir::translateModuleToLLVMIR(module, context, "otodus");
+  if (!result)
     return Status(Code::Internal, "the llvm dialect module cannot be translated to LLVM IR");
+  return result;
+}
 
+/// Optimises `module` and generates a file of the given kind.
+Result<Bytes> generate(llvm::Module &module, const CodeTarget &target,
+                       llvm::CodeGenFileType type) {
   llvm::Triple triple("x86_64-unknown-linux-gnu");
   std::string error;
   const llvm::Target *llvmTarget = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!llvmTarget)
     return Status(Code::Target, "this LLVM cannot generate x86-64 code: " + error);
   llvm::TargetOptions options;
-  c.machine.reset(llvmTarget->createTargetMachine(triple, target.cpu, target.features, options,
-                                                  llvm::Reloc::PIC_, llvm::CodeModel::Small,
-                                                  llvm::CodeGenOptLevel::Default));
-  c.module->setTargetTriple(triple);
-  c.module->setDataLayout(c.machine->createDataLayout());
-  for (llvm::Function &function : *c.module) {
+  std::unique_ptr<llvm::TargetMachine> machine(llvmTarget->createTargetMachine(
+      triple, target.cpu, target.features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
+      llvm::CodeGenOptLevel::Default));
+  module.setTargetTriple(triple);
+  module.setDataLayout(machine->createDataLayout());
+  for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;
     function.addFnAttr(llvm::Attribute::NoUnwind);
@@ -78,7 +83,7 @@ Result<Compiled> optimize(mlir::ModuleOp module, const CodeTarget &target) {
   tuning.LoopVectorization = false; // decisions about vectors are made before LLVM
   tuning.SLPVectorization = false;
   tuning.LoopUnrolling = false;
-  llvm::PassBuilder builder(c.machine.get(), tuning);
+  llvm::PassBuilder builder(machine.get(), tuning);
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager cgscc;
@@ -88,60 +93,87 @@ Result<Compiled> optimize(mlir::ModuleOp module, const CodeTarget &target) {
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, cgscc, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(*c.module, modules);
-  return c;
-}
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 
-Result<llvm::SmallVector<char, 0>> generate(Compiled &c, llvm::CodeGenFileType type) {
-  llvm::SmallVector<char, 0> bytes;
+  Bytes bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;
-  if (c.machine->addPassesToEmitFile(passes, stream, nullptr, type))
+  if (machine->addPassesToEmitFile(passes, stream, nullptr, type))
     return Status(Code::Internal, "LLVM cannot emit this kind of file");
-  passes.run(*c.module);
+  passes.run(module);
   return bytes;
 }
 
-/// Sections into one image, relocations applied.
-Result<formats::Code> link(llvm::ArrayRef<char> object, const CodeTarget &target) {
-  auto buffer = llvm::MemoryBufferRef(llvm::StringRef(object.data(), object.size()), "kernels");
-  auto parsed = llvm::object::ObjectFile::createELFObjectFile(buffer);
-  if (!parsed)
-    return Status(Code::Internal, "LLVM's object cannot be read: " + message(parsed.takeError()));
-  llvm::object::ObjectFile &file = **parsed;
+/// Objects of the module's parts, made at the same time: a context serves one thread, so each
+/// part travels as bitcode.
+Result<std::vector<Bytes>> generateParts(std::unique_ptr<llvm::Module> module,
+                                         const CodeTarget &target, unsigned parts) {
+  std::vector<Bytes> bitcode;
+  llvm::SplitModule(*module, parts, [&](std::unique_ptr<llvm::Module> part) {
+    bitcode.emplace_back();
+    llvm::raw_svector_ostream stream(bitcode.back());
+    llvm::WriteBitcodeToFile(*part, stream);
+  });
+  std::vector<Bytes> objects(bitcode.size());
+  std::vector<Status> status(bitcode.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < bitcode.size(); ++i)
+    threads.emplace_back([&, i] {
+      llvm::LLVMContext context;
+      auto part = llvm::parseBitcodeFile(
+          llvm::MemoryBufferRef(llvm::StringRef(bitcode[i].data(), bitcode[i].size()), "part"),
+          context);
+      if (!part) {
+        status[i] = Status(Code::Internal, message(part.takeError()));
+        return;
+      }
+      Result<Bytes> object = generate(**part, target, llvm::CodeGenFileType::ObjectFile);
+      if (object.isOk())
+        objects[i] = std::move(*object);
+      else
+        status[i] = object.status();
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  for (const Status &s : status)
+    OTODUS_RETURN_IF_ERROR(s);
+  return objects;
+}
 
-  formats::Code code;
-  code.target = target.name;
-  code.features = target.requires_;
-  std::map<uint64_t, uint64_t> base; // section index -> offset in the blob
-  auto place = [&](bool text) -> Status {
-    for (const llvm::object::SectionRef &section : file.sections()) {
-      auto flags = llvm::object::ELFSectionRef(section).getFlags();
-      if (!(flags & llvm::ELF::SHF_ALLOC) || section.isText() != text || section.getSize() == 0)
-        continue;
-      auto name = section.getName();
-      if (name && (name->starts_with(".eh_frame") || name->starts_with(".note")))
-        continue;
-      if (flags & llvm::ELF::SHF_WRITE)
-        return Status(Code::Internal, "kernel code has writable data: " + name->str());
-      auto contents = section.getContents();
-      if (!contents)
-        return Status(Code::Internal, message(contents.takeError()));
-      uint64_t align = std::max<uint64_t>(section.getAlignment().value(), 64);
-      code.blob.resize((code.blob.size() + align - 1) / align * align, text ? 0xcc : 0);
-      base[section.getIndex()] = code.blob.size();
-      code.blob.insert(code.blob.end(), contents->begin(), contents->end());
-    }
-    code.blob.resize((code.blob.size() + kPage - 1) / kPage * kPage, text ? 0xcc : 0);
-    return Status::ok();
-  };
-  OTODUS_RETURN_IF_ERROR(place(true));
-  code.textBytes = code.blob.size();
-  OTODUS_RETURN_IF_ERROR(place(false));
+/// An object and where its sections lie in the blob.
+struct Placed {
+  std::unique_ptr<llvm::object::ObjectFile> file;
+  std::map<uint64_t, uint64_t> base; ///< section index -> offset
+};
 
+/// Appends the sections of one kind, code or read-only data.
+Status place(Placed &object, bool text, formats::Code &code) {
+  for (const llvm::object::SectionRef &section : object.file->sections()) {
+    auto flags = llvm::object::ELFSectionRef(section).getFlags();
+    if (!(flags & llvm::ELF::SHF_ALLOC) || section.isText() != text || section.getSize() == 0)
+      continue;
+    auto name = section.getName();
+    if (name && (name->starts_with(".eh_frame") || name->starts_with(".note")))
+      continue;
+    if (flags & llvm::ELF::SHF_WRITE)
+      return Status(Code::Internal, "kernel code has writable data: " + name->str());
+    auto contents = section.getContents();
+    if (!contents)
+      return Status(Code::Internal, message(contents.takeError()));
+    uint64_t align = std::max<uint64_t>(section.getAlignment().value(), 64);
+    code.blob.resize((code.blob.size() + align - 1) / align * align, text ? 0xcc : 0);
+    object.base[section.getIndex()] = code.blob.size();
+    code.blob.insert(code.blob.end(), contents->begin(), contents->end());
+  }
+  return Status::ok();
+}
+
+Status relocate(Placed &object, formats::Code &code) {
+  llvm::object::ObjectFile &file = *object.file;
   for (const llvm::object::SectionRef &section : file.sections()) {
     auto relocated = section.getRelocatedSection();
-    if (!relocated || *relocated == file.section_end() || !base.count((*relocated)->getIndex()))
+    if (!relocated || *relocated == file.section_end() ||
+        !object.base.count((*relocated)->getIndex()))
       continue;
     for (const llvm::object::RelocationRef &relocation : section.relocations()) {
       auto symbol = relocation.getSymbol();
@@ -150,9 +182,9 @@ Result<formats::Code> link(llvm::ArrayRef<char> object, const CodeTarget &target
         if (auto known = symbol->getName())
           name = *known;
       auto in = symbol->getSection();
-      if (!in || *in == file.section_end() || !base.count((*in)->getIndex()))
-        return Status(Code::Internal, "kernel code refers to '" + name.str() +
-                                          "', which is not part of it");
+      if (!in || *in == file.section_end() || !object.base.count((*in)->getIndex()))
+        return Status(Code::Internal,
+                      "kernel code refers to '" + name.str() + "', which is not part of it");
       uint64_t type = relocation.getType();
       if (type != llvm::ELF::R_X86_64_PC32 && type != llvm::ELF::R_X86_64_PLT32)
         return Status(Code::Internal, "kernel code has a relocation of type " +
@@ -161,14 +193,17 @@ Result<formats::Code> link(llvm::ArrayRef<char> object, const CodeTarget &target
       auto addend = llvm::object::ELFRelocationRef(relocation).getAddend();
       if (!value || !addend)
         return Status(Code::Internal, "kernel code has an unreadable relocation");
-      uint64_t at = base[(*relocated)->getIndex()] + relocation.getOffset();
-      int64_t to = int64_t(base[(*in)->getIndex()] + *value) + *addend - int64_t(at);
+      uint64_t at = object.base[(*relocated)->getIndex()] + relocation.getOffset();
+      int64_t to = int64_t(object.base[(*in)->getIndex()] + *value) + *addend - int64_t(at);
       int32_t narrow = int32_t(to);
       memcpy(code.blob.data() + at, &narrow, 4);
     }
   }
+  return Status::ok();
+}
 
-  for (const llvm::object::SymbolRef &symbol : file.symbols()) {
+void listEntries(Placed &object, formats::Code &code) {
+  for (const llvm::object::SymbolRef &symbol : object.file->symbols()) {
     auto type = symbol.getType();
     auto flags = symbol.getFlags();
     auto section = symbol.getSection();
@@ -177,29 +212,63 @@ Result<formats::Code> link(llvm::ArrayRef<char> object, const CodeTarget &target
       continue;
     auto name = symbol.getName();
     auto value = symbol.getValue();
-    if (name && value && base.count((*section)->getIndex()))
-      code.entries.push_back({name->str(), base[(*section)->getIndex()] + *value});
+    if (name && value && object.base.count((*section)->getIndex()))
+      code.entries.push_back({name->str(), object.base[(*section)->getIndex()] + *value});
+  }
+}
+
+/// Objects into one image: all code, then all constants.
+Result<formats::Code> link(const std::vector<Bytes> &objects, const CodeTarget &target) {
+  formats::Code code;
+  code.target = target.name;
+  code.features = target.requires_;
+  std::vector<Placed> placed;
+  for (const Bytes &bytes : objects) {
+    auto parsed = llvm::object::ObjectFile::createELFObjectFile(
+        llvm::MemoryBufferRef(llvm::StringRef(bytes.data(), bytes.size()), "kernels"));
+    if (!parsed)
+      return Status(Code::Internal,
+                    "LLVM's object cannot be read: " + message(parsed.takeError()));
+    placed.push_back({std::move(*parsed), {}});
+  }
+  for (bool text : {true, false}) {
+    for (Placed &object : placed)
+      OTODUS_RETURN_IF_ERROR(place(object, text, code));
+    code.blob.resize((code.blob.size() + kPage - 1) / kPage * kPage, text ? 0xcc : 0);
+    if (text)
+      code.textBytes = code.blob.size();
+  }
+  for (Placed &object : placed) {
+    OTODUS_RETURN_IF_ERROR(relocate(object, code));
+    listEntries(object, code);
   }
   return code;
 }
 
 } // namespace
 
-Result<formats::Code> emitCode(mlir::ModuleOp module, const CodeTarget &target) {
-  Result<Compiled> compiled = optimize(module, target);
-  if (!compiled.isOk())
-    return compiled.status();
-  auto object = generate(*compiled, llvm::CodeGenFileType::ObjectFile);
-  if (!object.isOk())
-    return object.status();
-  return link(*object, target);
+Result<formats::Code> emitCode(mlir::ModuleOp module, const CodeTarget &target, int threads) {
+  llvm::LLVMContext context;
+  auto translated = translate(module, context);
+  if (!translated.isOk())
+    return translated.status();
+  unsigned functions = 0;
+  for (llvm::Function &function : **translated)
+    functions += !function.isDeclaration();
+  unsigned parts = threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency());
+  auto objects =
+      generateParts(std::move(*translated), target, std::max(1u, std::min(parts, functions)));
+  if (!objects.isOk())
+    return objects.status();
+  return link(*objects, target);
 }
 
 Result<std::string> emitAssembly(mlir::ModuleOp module, const CodeTarget &target) {
-  Result<Compiled> compiled = optimize(module, target);
-  if (!compiled.isOk())
-    return compiled.status();
-  auto text = generate(*compiled, llvm::CodeGenFileType::AssemblyFile);
+  llvm::LLVMContext context;
+  auto translated = translate(module, context);
+  if (!translated.isOk())
+    return translated.status();
+  auto text = generate(**translated, target, llvm::CodeGenFileType::AssemblyFile);
   if (!text.isOk())
     return text.status();
   return std::string(text->begin(), text->end());

@@ -20,8 +20,9 @@ struct CodeTarget {
 
 /// Compiles a module in the llvm dialect to one position-independent blob whose entries are
 /// its public functions. Code::Internal if the object refers to anything outside itself: the
-/// runtime has nothing to resolve it with; the message names the symbol.
-Result<formats::Code> emitCode(mlir::ModuleOp module, const CodeTarget &target);
+/// runtime has nothing to resolve it with; the message names the symbol. Kernels are compiled
+/// on `threads` threads; 0 = the machine's.
+Result<formats::Code> emitCode(mlir::ModuleOp module, const CodeTarget &target, int threads = 0);
 
 /// The same module as assembly text.
 Result<std::string> emitAssembly(mlir::ModuleOp module, const CodeTarget &target);
