@@ -29,6 +29,7 @@ void addEval(CLI::App &app, Action &action);
 void addCheck(CLI::App &app, Action &action);
 void addInspect(CLI::App &app, Action &action);
 void addDoctor(CLI::App &app, Action &action);
+void addBench(CLI::App &app, Action &action);
 
 /// "otodus 0.1.0"
 std::string versionString();

@@ -85,6 +85,7 @@ int driverMain(int argc, char **argv) try {
   driver::addCheck(app, action);
   driver::addInspect(app, action);
   driver::addDoctor(app, action);
+  driver::addBench(app, action);
   for (CLI::App *sub : app.get_subcommands({})) {
     sub->add_flag("-q,--quiet", quiet, "print errors only");
     sub->add_flag("-v,--verbose", verbose, "say what is done");
