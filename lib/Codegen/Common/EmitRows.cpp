@@ -442,6 +442,12 @@ private:
 FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
                                        const std::string &name, int64_t rowTile) {
   KernelEmitter kernel(group, module, name, rowTile);
+  // One row per sequence where only the last step of a call is computed.
+  if (cast<RankedTensorType>(group.getResult(0).getType()).getDimSize(1) == 1) {
+    kernel.frame.rows = kernel.frame.batch;
+    kernel.function->setAttr("mega.row_symbol",
+                             kernel.b.getI64IntegerAttr(int64_t(formats::Symbol::Batch)));
+  }
   RowsEmitter emitter(kernel);
   if (failed(emitter.run()))
     return kernel.function.erase(), failure();

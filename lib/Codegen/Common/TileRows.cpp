@@ -159,8 +159,10 @@ struct TileGrid : impl::TileGridBase<TileGrid> {
 
     Builder b(function->getContext());
     SmallVector<OpFoldResult> sizes(loops.size(), b.getIndexAttr(0));
+    auto symbol = function->getAttrOfType<IntegerAttr>("mega.row_symbol");
     SmallVector<formats::Extent> grid{
-        {formats::Symbol::Rows, 1, rowTile * rowBlock}};
+        {symbol ? formats::Symbol(symbol.getInt()) : formats::Symbol::Rows, 1,
+         rowTile * rowBlock}};
     sizes[0] = b.getIndexAttr(rowBlock);
     for (size_t d = 2; d + 2 < rank; ++d) {
       sizes[d] = b.getIndexAttr(1);
