@@ -52,7 +52,7 @@ def main():
 
         libraries = next(folder for folder, _, names in os.walk(prefix) if "libotodus.so" in names)
         environment["PKG_CONFIG_PATH"] = os.path.join(libraries, "pkgconfig")
-        flags = run(["pkg-config", "--define-variable=prefix=" + prefix, "--cflags", "--libs", "otodus"],
+        flags = run(["pkg-config", "--cflags", "--libs", "otodus"],
                     env=environment).split()
         second = os.path.join(work, "second")
         run(["clang-22", os.path.join(work, "example.c"), "-o", second] + flags)

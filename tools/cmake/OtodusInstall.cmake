@@ -48,6 +48,9 @@ if(OTODUS_LIBRARY)
                 ${PROJECT_BINARY_DIR}/otodus-config-version.cmake
           DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/otodus)
 
+  # Relative, so that `cmake --install --prefix` and moved trees work.
+  file(RELATIVE_PATH OTODUS_PC_TO_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
+       ${CMAKE_INSTALL_PREFIX})
   configure_file(${PROJECT_SOURCE_DIR}/tools/cmake/otodus.pc.in ${PROJECT_BINARY_DIR}/otodus.pc
                  @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/otodus.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
