@@ -224,3 +224,16 @@ func.func @named(%x: tensor<?x?x32xf32>, %w: tensor<32x32xf32>) -> tensor<?x?x32
       loc("layers.0.wv")
   return %a : tensor<?x?x32xf32>
 }
+
+// Arithmetic on weights is no op on rows: it stays where it is, for the stage's gate to find.
+
+// CHECK-LABEL: func.func @weights
+// CHECK:         %[[W:.*]] = arith.addf %{{.*}} : tensor<32xf32>
+// CHECK:         mega.group "rms_norm"
+// CHECK-SAME:      = %[[W]]
+func.func @weights(%x: tensor<?x?x32xf32>, %w: tensor<32xf32>) -> tensor<?x?x32xf32> {
+  %w2 = arith.addf %w, %w : tensor<32xf32>
+  %y = mega.rms_norm %x weight %w2 eps(1.0e-5)
+      : (tensor<?x?x32xf32>, tensor<32xf32>) -> tensor<?x?x32xf32>
+  return %y : tensor<?x?x32xf32>
+}
