@@ -1,0 +1,37 @@
+// RUN: otodus-opt %s --pass-pipeline='builtin.module(func.func(otodus-expand-math))' | FileCheck %s
+
+// An exponential becomes a polynomial: no library is called.
+
+// CHECK-LABEL: func.func @exponential(
+// CHECK-NOT:     math.exp
+// CHECK:         math.fma
+// CHECK-NOT:     math.exp
+// CHECK:         return
+func.func @exponential(%x: vector<16xf32>) -> vector<16xf32> {
+  %y = math.exp %x : vector<16xf32>
+  return %y : vector<16xf32>
+}
+
+// Products and sums may fuse; nothing else may change.
+
+// CHECK-LABEL: func.func @flags(
+// CHECK:         arith.mulf %{{.*}} fastmath<contract>
+// CHECK:         arith.addf %{{.*}} fastmath<nnan,contract>
+// CHECK:         arith.subf %{{.*}} fastmath<contract>
+// CHECK:         arith.divf %[[A:[^ ]*]], %[[B:[^ ]*]] : vector<16xf32>
+func.func @flags(%x: vector<16xf32>, %y: vector<16xf32>) -> vector<16xf32> {
+  %p = arith.mulf %x, %y : vector<16xf32>
+  %s = arith.addf %p, %y fastmath<nnan> : vector<16xf32>
+  %d = arith.subf %s, %x : vector<16xf32>
+  %q = arith.divf %d, %y : vector<16xf32>
+  return %q : vector<16xf32>
+}
+
+// A square root is an instruction and stays.
+
+// CHECK-LABEL: func.func @root(
+// CHECK:         math.sqrt
+func.func @root(%x: f32) -> f32 {
+  %y = math.sqrt %x : f32
+  return %y : f32
+}
