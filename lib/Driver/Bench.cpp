@@ -258,10 +258,11 @@ struct DtypeRun {
   std::vector<SgemmShape> shapes;
   std::vector<ShapeOf> shapeOf;
   std::vector<std::vector<double>> sgemmSeconds; ///< [repeat][shape]
+  std::vector<Ceilings> ceilings;                ///< one for each repeat, just before it
 
   Status open(const Options &options, const std::string &dtype, const std::string &cache);
   Status repeat(const Options &options);
-  Json report(const Options &options, const std::vector<Ceilings> &ceilings) const;
+  Json report(const Options &options) const;
   bool fastBf16() const;
 };
 
@@ -361,17 +362,14 @@ bool DtypeRun::fastBf16() const {
   return false;
 }
 
-/// `numerator[r] / denominator[r]`: medians for the median, the pairs for the spread.
+/// Statistic of `numerator[r] / denominator[r]`: what was measured in the same repeat saw
+/// the machine in the same mood.
 Json ratioOf(const std::vector<double> &numerator, const std::vector<double> &denominator) {
   std::vector<double> pairs;
   for (size_t r = 0; r < std::min(numerator.size(), denominator.size()); ++r)
     if (denominator[r] > 0)
       pairs.push_back(numerator[r] / denominator[r]);
-  Json stat = statistic(pairs);
-  if (!stat.is_null())
-    stat["median"] = statistic(numerator).at("median").get<double>() /
-                     statistic(denominator).at("median").get<double>();
-  return stat;
+  return statistic(pairs);
 }
 
 std::vector<double> rates(double amount, const std::vector<double> &seconds) {
@@ -383,7 +381,7 @@ std::vector<double> rates(double amount, const std::vector<double> &seconds) {
 
 Json shareOf(double part, double whole) { return whole > 0 ? Json(part / whole) : Json(nullptr); }
 
-Json DtypeRun::report(const Options &options, const std::vector<Ceilings> &ceilings) const {
+Json DtypeRun::report(const Options &options) const {
   std::vector<double> peak, read;
   for (const Ceilings &c : ceilings) {
     peak.push_back(fastBf16() ? c.bf16Flops : c.fmaFlops);
@@ -597,12 +595,11 @@ Status bench(const Options &options) {
     OTODUS_RETURN_IF_ERROR(feed(*run.session, run.functions,
                                 randomTokens(options.prefill, run.functions.vocabulary, 4), &logits));
   }
-  std::vector<Ceilings> ceilings;
   for (int r = 0; r < options.repeats; ++r) {
     progress.show(format("measuring, %d of %d", r + 1, options.repeats));
-    ceilings.push_back((*meter)->measure());
     for (DtypeRun &run : runs) {
       OTODUS_RETURN_IF_ERROR(checkInterrupt());
+      run.ceilings.push_back((*meter)->measure());
       OTODUS_RETURN_IF_ERROR(run.repeat(options));
     }
   }
@@ -626,11 +623,20 @@ Status bench(const Options &options) {
                  {"prefillTokens", options.prefill},
                  {"decodeTokens", options.decode}};
   std::vector<double> read, fma, bf16;
-  for (const Ceilings &c : ceilings) {
-    read.push_back(c.readBytes);
-    fma.push_back(c.fmaFlops);
-    if (c.bf16Flops > 0)
-      bf16.push_back(c.bf16Flops);
+  for (const DtypeRun &run : runs)
+    for (const Ceilings &c : run.ceilings) {
+      read.push_back(c.readBytes);
+      fma.push_back(c.fmaFlops);
+      if (c.bf16Flops > 0)
+        bf16.push_back(c.bf16Flops);
+    }
+  for (const std::vector<double> *values : {&read, &fma}) {
+    auto [least, most] = std::minmax_element(values->begin(), values->end());
+    if (*most > 1.3 * *least) {
+      note("the machine's limits change by more than 30 % between repeats: something else runs here, "
+           "so take the shares with care");
+      break;
+    }
   }
   result["ceilings"] = {{"vectors", (*meter)->vectors()},
                         {"readBufferBytes", (*meter)->bytes()},
@@ -639,7 +645,7 @@ Status bench(const Options &options) {
                         {"bf16", statistic(bf16)}};
   result["runs"] = Json::array();
   for (const DtypeRun &run : runs)
-    result["runs"].push_back(run.report(options, ceilings));
+    result["runs"].push_back(run.report(options));
   result["goals"] = judgeGoals(result);
   if (options.format == "json")
     return writeStdout(result.dump(2) + "\n");

@@ -11,6 +11,7 @@
 #include <memory>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include <csignal>
 #include <dlfcn.h>
@@ -113,6 +114,11 @@ Result<std::string> ChildProcess::readLine() {
   for (int c = std::fgetc(out_); c != '\n'; c = std::fgetc(out_)) {
     if (c == EOF) {
       OTODUS_RETURN_IF_ERROR(checkInterrupt());
+      // It has said what is wrong on stderr, so its exit code is all there is to pass on.
+      int status = 0;
+      if (pid_ > 0 && waitpid(std::exchange(pid_, -1), &status, 0) > 0 && WIFEXITED(status) &&
+          WEXITSTATUS(status) != 0)
+        return Status(static_cast<Code>(WEXITSTATUS(status)), "");
       return Status(Code::Device, "the measuring process has ended before it was done");
     }
     line += static_cast<char>(c);

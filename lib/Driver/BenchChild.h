@@ -33,8 +33,8 @@ public:
   ~ChildProcess();
 
   Status write(const std::string &line);
-  /// The next line without its end. Code::Device if there is none: the process has ended,
-  /// and has said why on stderr.
+  /// The next line without its end. If there is none the process has ended: its exit code
+  /// without a message, since it has said why on stderr; Code::Device if it was killed.
   Result<std::string> readLine();
 
 private:

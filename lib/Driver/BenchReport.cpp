@@ -13,11 +13,12 @@ using Json = nlohmann::ordered_json;
 Json statistic(std::vector<double> values) {
   if (values.empty())
     return nullptr;
+  Json samples = values;
   std::sort(values.begin(), values.end());
   size_t middle = values.size() / 2;
   double median =
       values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
-  return {{"median", median}, {"min", values.front()}, {"max", values.back()}};
+  return {{"median", median}, {"min", values.front()}, {"max", values.back()}, {"samples", samples}};
 }
 
 namespace {

@@ -14,7 +14,7 @@
 
 namespace otodus::driver {
 
-/// {"median", "min", "max"} of the values; null for none.
+/// {"median", "min", "max", "samples"} of the values, samples as given; null for none.
 nlohmann::ordered_json statistic(std::vector<double> values);
 
 /// The floors that can be judged from `result`: a list of {"goal", "floor", "value",
