@@ -13,14 +13,50 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Pass/PassManager.h"
 
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/Regex.h"
 
 using namespace mlir;
 
 namespace otodus {
 namespace {
+
+/// Prints remarks as they are made: "location: fused: [otodus-fusion] message".
+class RemarkPrinter : public remark::detail::MLIRRemarkStreamerBase {
+public:
+  void streamOptimizationRemark(const remark::detail::Remark &remark) override {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    if (auto name = dyn_cast<NameLoc>(remark.getLocation()))
+      stream << name.getName().getValue();
+    else if (auto file = dyn_cast<FileLineColLoc>(remark.getLocation()))
+      stream << file.getFilename().getValue() << ":" << file.getLine() << ":" << file.getColumn();
+    else
+      stream << remark.getLocation();
+    stream << ": remark: " << remark.getRemarkName() << ": " << remark.getMsg() << "\n";
+    llvm::errs() << text;
+  }
+};
+
+/// Turns remarks on for the categories that match.
+Status enableRemarks(MLIRContext *context, const std::string &categories) {
+  if (categories.empty())
+    return Status::ok();
+  std::string error;
+  if (!llvm::Regex(categories).isValid(error))
+    return Status(Code::Usage,
+                  "'" + categories + "' is no regular expression for remarks: " + error);
+  remark::RemarkCategories all;
+  all.all = ".*(" + categories + ").*"; // anywhere in the name
+  if (failed(remark::enableOptimizationRemarks(*context, std::make_unique<RemarkPrinter>(),
+                                               std::make_unique<remark::RemarkEmittingPolicyAll>(),
+                                               all)))
+    return Status(Code::Internal, "remarks cannot be turned on");
+  return Status::ok();
+}
 
 Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
                 llvm::function_ref<void(OpPassManager &)> build) {
@@ -83,6 +119,7 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
   if (!machine.isOk())
     return machine.status();
 
+  OTODUS_RETURN_IF_ERROR(enableRemarks(module->getContext(), options.remarks));
   formats::Artefact artefact;
   auto done = [&](Stage stage) {
     if (options.afterStage)

@@ -42,6 +42,7 @@ void buildFusedStage(OpPassManager &pm) {
 }
 
 void buildKernelStage(OpPassManager &pm) {
+  pm.nest<func::FuncOp>().addPass(createChooseSchedule());
   pm.addPass(createBuildKernels());
   OpPassManager &functions = pm.nest<func::FuncOp>();
   // No canonicalizer yet: it would remove the op that writes the results where that only copies.

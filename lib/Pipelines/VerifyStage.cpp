@@ -72,7 +72,7 @@ LogicalResult verifyKernel(ModuleOp module) {
 }
 
 LogicalResult verifyLLVM(ModuleOp module) {
-  WalkResult found = module.walk([&](Operation *op) -> WalkResult {
+  WalkResult found = module.walk<WalkOrder::PreOrder>([&](Operation *op) -> WalkResult {
     if (op == module || isa_and_nonnull<LLVM::LLVMDialect>(op->getDialect()))
       return success();
     return op->emitOpError("is left after the llvm stage");

@@ -30,6 +30,7 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
   LogicalResult build(mega::GroupOp group) {
     if (group.getNumResults() == 0)
       return group.emitOpError("expects a result: a kernel without one computes nothing");
+    mega::ScheduleAttr schedule = group.getScheduleAttr();
     mega::RowRole role = mega::RowRole::None;
     for (Operation &op : group.getBody(0)->without_terminator())
       if (auto fusion = dyn_cast<mega::FusionOpInterface>(op)) {
@@ -38,6 +39,9 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
             own == mega::RowRole::Gather)
           role = own;
       }
+
+    if (!schedule && role != mega::RowRole::Gather)
+      return group.emitOpError("expects a schedule; run otodus-choose-schedule first");
 
     std::string base = ("k" + Twine(counter++) + "_" + group.getName()).str();
     SmallVector<Attribute> names;
@@ -67,7 +71,7 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
         return failure();
       group->setAttr("mega.before", b().getArrayAttr({names.back()}));
       names.clear();
-      for (int64_t rowTile : tiles())
+      for (int64_t rowTile : schedule.getRowTiles().asArrayRef())
         if (failed(record(emitAttentionKernel(group, module,
                                               base + "_r" + std::to_string(rowTile), rowTile))))
           return failure();
@@ -78,7 +82,7 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
         return failure();
       break;
     default:
-      for (int64_t rowTile : tiles())
+      for (int64_t rowTile : schedule.getRowTiles().asArrayRef())
         if (failed(record(
                 emitRowsKernel(group, module, base + "_r" + std::to_string(rowTile), rowTile))))
           return failure();
@@ -88,12 +92,6 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
   }
 
   Builder b() { return Builder(&getContext()); }
-
-  SmallVector<int64_t> tiles() {
-    if (!rowTiles.empty())
-      return SmallVector<int64_t>(rowTiles.begin(), rowTiles.end());
-    return {1, 4, 12};
-  }
 
   int64_t counter = 0;
 };

@@ -213,11 +213,9 @@ FailureOr<func::FuncOp> emitAttentionKernel(mega::GroupOp group, ModuleOp module
   Value position = kernel.operandParameter(op.getPosition());
   Value out = kernel.resultParameter(0, getElementTypeOrSelf(op.getOutput().getType()));
 
-  // With few rows the value columns are shared out too; scores are then computed more than once,
-  // which costs dz / columns of the work.
-  int64_t columnBlocks = R <= 4 ? std::min<int64_t>(sizes.vBlocks, 16) : sizes.vBlocks;
-  while (sizes.vBlocks % columnBlocks)
-    --columnBlocks;
+  // With few rows the value columns are shared out too.
+  int64_t columnBlocks =
+      R <= 4 ? *group.getScheduleAttr().getColumnBlock() / kLanes : sizes.vBlocks;
   int64_t shares = sizes.vBlocks / columnBlocks;
 
   AffineExpr s0 = b.getAffineSymbolExpr(0), s1 = b.getAffineSymbolExpr(1);

@@ -54,6 +54,8 @@ KernelEmitter::KernelEmitter(mega::GroupOp group, ModuleOp module, const std::st
   function = func::FuncOp::create(b, loc, name, b.getFunctionType({index, index, index}, {}));
   function.setPrivate();
   function->setAttr("mega.row_tile", b.getI64IntegerAttr(rowTile));
+  if (mega::ScheduleAttr schedule = group.getScheduleAttr())
+    function->setAttr("mega.schedule", schedule);
   Block *body = function.addEntryBlock();
   frame.batch = body->getArgument(0);
   frame.length = body->getArgument(1);

@@ -4,6 +4,8 @@
 
 #include "otodus/Codegen/Common/Passes.h"
 
+#include "mega/IR/MegaOps.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
@@ -133,29 +135,12 @@ struct TileGrid : impl::TileGridBase<TileGrid> {
     writeInPlace(function, root);
 
     int64_t rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
-    bool wholeRows = function->hasAttr("mega.whole_rows");
     SmallVector<int64_t> loops = root.getStaticLoopRanges(); // tile row (head) block lane (k…)
     size_t rank = cast<RankedTensorType>(root.getResult(0).getType()).getRank();
     int64_t blocks = loops[rank - 2];
-
-    // The left-hand side of a block of rows should fill at most half of a 1 MB L2.
-    int64_t rowBytes = 0;
-    bool products = false;
-    function->walk([&](linalg::GenericOp op) {
-      if (!isProduct(op))
-        return;
-      products = true;
-      auto type = cast<RankedTensorType>(op.getInputs()[0].getType());
-      int64_t elements = 1;
-      for (int64_t size : type.getShape().drop_front(2))
-        elements *= size;
-      rowBytes += elements * type.getElementTypeBitWidth() / 8;
-    });
-    int64_t rowsPerItem = wholeRows ? 24 : 96;
-    if (rowBytes)
-      rowsPerItem = std::min<int64_t>(rowsPerItem, std::max<int64_t>(1, (512 << 10) / rowBytes));
-    int64_t rowBlock = std::max<int64_t>(1, rowsPerItem / rowTile);
-    int64_t columnBlock = wholeRows || !products ? blocks : std::min<int64_t>(blocks, 8);
+    auto schedule = function->getAttrOfType<mega::ScheduleAttr>("mega.schedule");
+    int64_t rowBlock = std::max<int64_t>(1, *schedule.getRowBlock() / rowTile);
+    int64_t columnBlock = *schedule.getColumnBlock() / kLanes;
 
     Builder b(function->getContext());
     SmallVector<OpFoldResult> sizes(loops.size(), b.getIndexAttr(0));

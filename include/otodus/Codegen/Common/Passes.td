@@ -5,19 +5,27 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ChooseSchedule : InterfacePass<"otodus-choose-schedule", "mlir::FunctionOpInterface"> {
+  let summary = "Decide how every group is cut, and write it on the group";
+  let description = [{
+    Fills the fields of `#mega.schedule` that a group does not have yet: row tiles, blocks of
+    rows and columns, tiles of time and channels. The sizes come from the shapes of the group
+    and the caches of current CPUs; what is written on a group already is kept and checked.
+
+    See `test/Codegen/Common/choose-schedule.mlir` for a before and after.
+  }];
+  let dependentDialects = ["::otodus::mega::MegaDialect"];
+}
+
 def BuildKernels : Pass<"otodus-build-kernels", "mlir::ModuleOp"> {
   let summary = "Write one kernel function for every group and row tile";
   let description = [{
     Every `mega.group` gets functions that compute it on blocked buffers, one for each row
-    tile, and an attribute `kernels` that names them. A function's attributes `mega.buffers` and
+    tile of its schedule, and an attribute `kernels` that names them. A function's attributes `mega.buffers` and
     `mega.grid` say what the host must bind and how many work items there are.
 
     See `test/Codegen/Common/build-kernels.mlir` for a before and after.
   }];
-  let options = [
-    ListOption<"rowTiles", "row-tiles", "int64_t",
-               "Rows of a register tile for which variants are made (default 1,4,12)">,
-  ];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
     "::mlir::bufferization::BufferizationDialect", "::mlir::func::FuncDialect",
