@@ -75,9 +75,9 @@ int64_t State::bytes() const {
         return -1;
     break;
   case StateLayout::Lanes:
-    if (shape.size() != 3 || shape[2] != 2)
+    if (shape.size() != 2 && (shape.size() != 3 || shape[2] != 2))
       return -1;
-    bytes = product({pad(shape[0]), shape[1], 2, size});
+    bytes = product({pad(shape[0]), shape[1], shape.size() == 3 ? 2 : 1, size});
     break;
   case StateLayout::Keys:
   case StateLayout::Values:
@@ -92,7 +92,7 @@ int64_t State::bytes() const {
 int64_t formats::preparedBytes(const Prepared &p) {
   const int64_t size = sizeOf(p.dtype);
   auto pad = [](int64_t extent) { return padTo(extent, kLaneBlock); };
-  // CemaCoefficients and RopeTable use `inner` only.
+  // CemaCoefficients, RopeTable and Lanes use `inner` only.
   switch (p.kind) {
   case PrepareKind::Vector:
     return isWidth(p.columns) ? product({p.columns.padded(), size}) : -1;
@@ -108,6 +108,8 @@ int64_t formats::preparedBytes(const Prepared &p) {
     return product({pad(p.columns.inner), p.rows.inner, 5, size});
   case PrepareKind::RopeTable:
     return product({p.rows.inner, 2, pad(p.columns.inner), size});
+  case PrepareKind::Lanes:
+    return product({pad(p.columns.inner), p.rows.inner, size});
   }
   return -1;
 }
@@ -138,12 +140,12 @@ Status outOfRange(const std::string &where, const char *what, int64_t index, siz
 }
 
 Status checkPrepared(const Prepared &p, const std::string &where) {
-  if (!isOneOf(p.kind, PrepareKind::RopeTable))
+  if (!isOneOf(p.kind, PrepareKind::Lanes))
     return fault(where, "unknown kind " + std::to_string(int(p.kind)));
   if (p.dtype != DType::F32 && p.dtype != DType::BF16)
     return fault(where, "elements must be f32 or bf16");
   bool onlyF32 = p.kind == PrepareKind::Vector || p.kind == PrepareKind::CemaCoefficients ||
-                 p.kind == PrepareKind::RopeTable;
+                 p.kind == PrepareKind::RopeTable || p.kind == PrepareKind::Lanes;
   if (onlyF32 && p.dtype != DType::F32)
     return fault(where, "elements of this kind must be f32");
   if (preparedBytes(p) <= 0)

@@ -25,12 +25,14 @@ template <typename Visit> void forElements(const State &state, int64_t count, Vi
     for (int64_t i = 0; i < count; ++i)
       visit(i, i);
     return;
-  case StateLayout::Lanes: // [D, N, 2] as [D padded / 32][N][2][32]
+  case StateLayout::Lanes: { // [D, N] or [D, N, 2] as [D padded / 32][N (* 2)][32]
+    int64_t perChannel = shape.size() == 3 ? shape[1] * 2 : shape[1];
     for (int64_t i = 0; i < count; ++i) {
-      int64_t part = i % 2, n = i / 2 % shape[1], d = i / 2 / shape[1];
-      visit(i, ((d / kLaneBlock * shape[1] + n) * 2 + part) * kLaneBlock + d % kLaneBlock);
+      int64_t n = i % perChannel, d = i / perChannel;
+      visit(i, (d / kLaneBlock * perChannel + n) * kLaneBlock + d % kLaneBlock);
     }
     return;
+  }
   case StateLayout::Keys: { // [C, H, dz] as [H][C padded / 32][dz padded / pair][32][pair]
     int64_t heads = shape[1], features = shape[2];
     int64_t blocks = padded(shape[0]) / kLaneBlock, depth = padded(features) / pair;

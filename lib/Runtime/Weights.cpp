@@ -225,6 +225,20 @@ void packCema(const Prepared &prepared, const std::vector<Tensor> &sources, Thre
   });
 }
 
+/// A source [D, N] as [D padded / 32][N][32].
+void packLanes(const Prepared &prepared, const Tensor &source, std::byte *out) {
+  int64_t channels = prepared.columns.inner, modes = prepared.rows.inner;
+  auto *result = reinterpret_cast<float *>(out);
+  std::fill(result, result + prepared.columns.paddedInner() * modes, 0.0f);
+  std::vector<float> row(static_cast<size_t>(modes));
+  for (int64_t d = 0; d < channels; ++d) {
+    load(source, d * modes, modes, row.data());
+    float *at = result + d / kLaneBlock * modes * kLaneBlock + d % kLaneBlock;
+    for (int64_t n = 0; n < modes; ++n)
+      at[n * kLaneBlock] = row[static_cast<size_t>(n)];
+  }
+}
+
 /// Spec 3.6. The frequencies are f32 numbers; angles are taken in double, since
 /// position * frequency in f32 is off by 1e-4 at position 2048.
 void packRope(const Prepared &prepared, const Tensor *source, ThreadPool &pool, std::byte *out) {
@@ -269,6 +283,8 @@ std::vector<int64_t> expectedElements(const Prepared &prepared) {
   case PrepareKind::RopeTable:
     return prepared.sources.empty() ? std::vector<int64_t>{}
                                     : std::vector<int64_t>{prepared.columns.inner / 2};
+  case PrepareKind::Lanes:
+    return {prepared.columns.inner * prepared.rows.inner};
   }
   return {};
 }
@@ -358,6 +374,9 @@ Status prepare(const Prepared &prepared, WeightSource &source, ThreadPool &pool,
     break;
   case PrepareKind::RopeTable:
     packRope(prepared, sources.empty() ? nullptr : &sources[0], pool, out);
+    break;
+  case PrepareKind::Lanes:
+    packLanes(prepared, sources[0], out);
     break;
   }
   for (const std::string &name : prepared.sources)

@@ -320,10 +320,8 @@ private:
       map.map(input, argument);
     b.setInsertionPointToEnd(&body);
     for (Operation *op : ops)
-      if (failed(takeCaptured(op, b, map)))
+      if (failed(takeBackConstants(b.clone(*op, map))))
         return failure();
-    for (Operation *op : ops)
-      b.clone(*op, map);
     SmallVector<Value> yielded;
     for (Value output : outputs)
       yielded.push_back(map.lookup(output));
@@ -341,17 +339,20 @@ private:
     return success();
   }
 
-  /// Constants that were moved out of the body of a scan come along.
-  LogicalResult takeCaptured(Operation *op, OpBuilder &b, IRMapping &map) {
-    llvm::SetVector<Value> values;
-    getUsedValuesDefinedAbove(op->getRegions(), values);
-    for (Value value : values) {
-      Operation *constant = value.getDefiningOp();
-      if (!constant || !matchPattern(constant, m_Constant()))
-        return op->emitOpError("reads a value of outside its body; make it one of its inputs");
-      if (!map.contains(value))
-        b.clone(*constant, map);
-      captured.insert(constant);
+  /// Constants that were moved out of the body of a scan go back, so that it stands alone.
+  LogicalResult takeBackConstants(Operation *op) {
+    for (Region &region : op->getRegions()) {
+      llvm::SetVector<Value> values;
+      getUsedValuesDefinedAbove(region, values);
+      for (Value value : values) {
+        Operation *constant = value.getDefiningOp();
+        if (!constant || !matchPattern(constant, m_Constant()))
+          return op->emitOpError("reads a value of outside its body; make it one of its inputs");
+        OpBuilder b = OpBuilder::atBlockBegin(&region.front());
+        Operation *copy = b.clone(*constant);
+        replaceAllUsesInRegionWith(value, copy->getResult(0), region);
+        captured.insert(constant);
+      }
     }
     return success();
   }

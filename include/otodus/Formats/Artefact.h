@@ -74,6 +74,9 @@ enum class PrepareKind : uint8_t {
   /// columns.inner = dz give them as spec 3.6 says. f32 [rows.inner = C][2][dz padded]:
   /// at [pos][0][2j] and [2j+1] cos(pos f_j); at [pos][1][2j] -sin, at [2j+1] +sin.
   RopeTable,
+  /// sources: [D, N], coefficients of a recurrence. f32 [D padded / 32][N][32], padding
+  /// channels 0. columns.inner = D, rows.inner = N.
+  Lanes,
 };
 
 struct Prepared {
@@ -93,7 +96,7 @@ struct Prepared {
 /// C API every state is row-major in its logical shape.
 enum class StateLayout : uint8_t {
   Plain,     ///< row-major, logical shape
-  Lanes,     ///< [D,N,2] as [D padded / 32][N][2][32]
+  Lanes,     ///< [D,N] as [D padded / 32][N][32], [D,N,2] as [D padded / 32][N][2][32]; f32
   Keys,      ///< [C,H,dz] as H panels sets: [H][C padded / 32][dz padded][32]; bf16: [H][C padded/32][dz padded/2][32][2]
   Values,    ///< [C,H,dv] as [H][dv padded / 32][C padded][32]; bf16: [H][dv padded/32][C padded/2][32][2]
 };

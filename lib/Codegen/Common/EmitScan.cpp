@@ -109,23 +109,32 @@ Value Recurrence::perStep(const Input &input, Value t, Value at, Value lane, int
       scalar = arith::ExtFOp::create(b, loc, f32, scalar);
     return splat(scalar, kVector);
   }
-  from = add(from, mul(at, index(input.channelStride)));
   if (input.channelStride == 1)
-    return loadF32(input.buffer, from, kVector);
-  // Channels lie apart: a gather. There are no rows of padding channels.
-  SmallVector<int32_t> offsets;
-  for (int64_t i = 0; i < kVector; ++i)
-    offsets.push_back(int32_t(i * input.channelStride));
-  Value lanes = arith::ConstantOp::create(b, loc, b.getI32VectorAttr(offsets));
-  Value left = arith::SubIOp::create(b, loc, index(frame.width.inner), at);
-  Value mask =
-      vector::CreateMaskOp::create(b, loc, VectorType::get({kVector}, b.getI1Type()), left);
-  auto type = VectorType::get({kVector}, element);
-  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-  Value v = vector::GatherOp::create(b, loc, type, input.buffer, ValueRange{from}, lanes, mask,
-                                     zero);
-  return element.isF32() ? v
-                         : Value(arith::ExtFOp::create(b, loc, VectorType::get({kVector}, f32), v));
+    return loadF32(input.buffer, add(from, at), kVector);
+  // Channels lie apart. There are no rows of padding channels.
+  if (element.isF32()) {
+    SmallVector<int32_t> offsets;
+    for (int64_t i = 0; i < kVector; ++i)
+      offsets.push_back(int32_t(i * input.channelStride));
+    Value lanes = arith::ConstantOp::create(b, loc, b.getI32VectorAttr(offsets));
+    Value left = arith::SubIOp::create(b, loc, index(frame.width.inner), at);
+    Value mask =
+        vector::CreateMaskOp::create(b, loc, VectorType::get({kVector}, b.getI1Type()), left);
+    auto type = VectorType::get({kVector}, element);
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+    from = add(from, mul(at, index(input.channelStride)));
+    return vector::GatherOp::create(b, loc, type, input.buffer, ValueRange{from}, lanes, mask,
+                                    zero);
+  }
+  // No target gathers 16 bits.
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < kVector; ++i) {
+    Value d = arith::MinUIOp::create(b, loc, add(at, index(i)), index(frame.width.inner - 1));
+    Value place = add(from, mul(d, index(input.channelStride)));
+    elements.push_back(memref::LoadOp::create(b, loc, input.buffer, ValueRange{place}));
+  }
+  Value v = vector::FromElementsOp::create(b, loc, VectorType::get({kVector}, element), elements);
+  return arith::ExtFOp::create(b, loc, VectorType::get({kVector}, f32), v);
 }
 
 LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> states, int64_t count,
@@ -359,7 +368,7 @@ private:
     return success();
   }
 
-  /// The vector of a body's value; constants may have been moved out of the body.
+  /// The vector of a body's value; null for a value of outside.
   Value lookup(Value value) {
     Value &known = values[value];
     if (!known)

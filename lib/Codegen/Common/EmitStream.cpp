@@ -135,8 +135,6 @@ LogicalResult StreamFrame::run() {
   Block *body = kernel.group.getBody(0);
   SmallVector<std::unique_ptr<StreamOpEmitter>> ops;
   for (Operation &op : body->without_terminator()) {
-    if (op.hasTrait<OpTrait::ConstantLike>())
-      continue; // a scalar of some scan's body
     if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
       ops.push_back(emitTimestepNorm(norm, *this));
     else if (auto cema = dyn_cast<mega::CemaOp>(op))

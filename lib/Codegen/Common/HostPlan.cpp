@@ -265,6 +265,10 @@ private:
           index = results[buffer.index].buffer;
         else
           index = preparedBuffer(buffer, operands);
+        if (index < 0 && !buffer.sources.empty())
+          return group.emitOpError("expects operand ")
+                 << buffer.sources.front()
+                 << " to be a weight: its kernel takes it in another layout";
         if (index < 0)
           return group.emitOpError("has a kernel parameter without a buffer: ") << attr;
         buffers.push_back(index);
@@ -314,6 +318,10 @@ private:
       } else if (auto cema = dyn_cast<mega::CemaOp>(op)) {
         if (formats::State *h = state(cema.getState()))
           h->layout = formats::StateLayout::Lanes;
+      } else if (auto scan = dyn_cast<mega::ScanOp>(op)) {
+        for (Value value : scan.getStates())
+          if (formats::State *h = state(value))
+            h->layout = formats::StateLayout::Lanes;
       } else if (auto embed = dyn_cast<mega::EmbedOp>(op)) {
         const formats::Buffer &tokens = out.buffers[operands[number(embed.getTokens())].buffer];
         if (tokens.kind == formats::BufferKind::Input)
@@ -331,6 +339,7 @@ private:
                         .Case("panels", formats::PrepareKind::Panels)
                         .Case("cema", formats::PrepareKind::CemaCoefficients)
                         .Case("rope", formats::PrepareKind::RopeTable)
+                        .Case("lanes", formats::PrepareKind::Lanes)
                         .Default(formats::PrepareKind::Vector);
     prepared.dtype = buffer.dtype;
     prepared.rows = buffer.rows;

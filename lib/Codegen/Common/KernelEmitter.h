@@ -28,7 +28,7 @@ namespace otodus {
 struct KernelBuffer {
   /// "operand": activation, state, tokens or position, as it lies in memory;
   /// "result": the same for a result; otherwise a prepared weight:
-  /// "vector", "table", "panels", "cema", "rope".
+  /// "vector", "table", "panels", "cema", "rope", "lanes".
   std::string kind;
   int64_t index = 0;                     ///< operand or result number
   llvm::SmallVector<int64_t> sources;    ///< operand numbers of a prepared weight
