@@ -40,8 +40,15 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
           role = own;
       }
 
-    if (!schedule && role != mega::RowRole::Gather)
-      return group.emitOpError("expects a schedule; run otodus-choose-schedule first");
+    bool complete = role == mega::RowRole::Gather;
+    if (schedule && role == mega::RowRole::Stream)
+      complete = schedule.getTimeTile() && schedule.getChannelTile();
+    else if (schedule && role == mega::RowRole::Attention)
+      complete = schedule.getRowTiles() && schedule.getColumnBlock();
+    else if (schedule)
+      complete = schedule.getRowTiles() && schedule.getRowBlock() && schedule.getColumnBlock();
+    if (!complete)
+      return group.emitOpError("expects a whole schedule; run otodus-choose-schedule first");
 
     std::string base = ("k" + Twine(counter++) + "_" + group.getName()).str();
     SmallVector<Attribute> names;

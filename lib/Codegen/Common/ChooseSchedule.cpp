@@ -46,6 +46,8 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
   }
 
   LogicalResult choose(mega::GroupOp group) {
+    if (group.getNumResults() == 0)
+      return group.emitOpError("expects a result: a kernel without one computes nothing");
     mega::ScheduleAttr given = group.getScheduleAttr();
     DenseI64ArrayAttr rowTiles = given ? given.getRowTiles() : nullptr;
     auto field = [&](auto get) { return given ? get(given) : std::optional<int64_t>(); };

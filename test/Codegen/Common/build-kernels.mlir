@@ -1,12 +1,14 @@
-// RUN: otodus-opt %s --split-input-file --otodus-build-kernels=row-tiles=4 --verify-diagnostics | FileCheck %s
-// RUN: otodus-opt %s --split-input-file --otodus-build-kernels --verify-diagnostics | FileCheck %s --check-prefix=TILES
+// RUN: otodus-opt %s --split-input-file --verify-diagnostics \
+// RUN:     --pass-pipeline='builtin.module(func.func(otodus-choose-schedule),otodus-build-kernels)' | FileCheck %s
 
 // A group names its kernels, one per row tile. A kernel's attributes say what the host binds, in
 // the order of the parameters; the packed weight is [column blocks, k blocks, 32, 32].
 
 // CHECK-LABEL: func.func @norm_linear
 // CHECK:         mega.group "norm_linear"
-// CHECK-SAME:      mega.kernels = [@k0_norm_linear_r4]
+// CHECK-SAME:      mega.kernels = [@k0_norm_linear_r1, @k0_norm_linear_r4]
+// CHECK:       func.func private @k0_norm_linear_r1(
+// CHECK-SAME:    mega.row_tile = 1 : i64
 // CHECK:       func.func private @k0_norm_linear_r4(%{{.*}}: memref<?xf32>, %[[GAIN:.*]]: memref<?xf32>, %[[PANELS:.*]]: memref<?xf32>, %{{.*}}: memref<?xf32>, %{{.*}}: index, %{{.*}}: index, %{{.*}}: index)
 // CHECK-SAME:    mega.buffers = [{index = 0 : i64, kind = "operand"},
 // CHECK-SAME:      {columns = array<i64: 1, 64>, dtype = "f32", kind = "vector", rows = array<i64: 1, 0>, sources = array<i64: 2>},
@@ -20,18 +22,10 @@
 // CHECK:         } -> tensor<?x4x3x32xf32>
 // CHECK:         bufferization.materialize_in_destination
 
-// TILES-LABEL: func.func @norm_linear
-// TILES:         mega.kernels = [@k0_norm_linear_r1, @k0_norm_linear_r4, @k0_norm_linear_r12]
-// TILES:       func.func private @k0_norm_linear_r1(
-// TILES-SAME:    mega.row_tile = 1 : i64
-// TILES:       func.func private @k0_norm_linear_r4(
-// TILES-SAME:    mega.row_tile = 4 : i64
-// TILES:       func.func private @k0_norm_linear_r12(
-// TILES-SAME:    mega.row_tile = 12 : i64
 func.func @norm_linear(%x: tensor<?x?x64xf32>, %w: tensor<96x64xf32>, %gain: tensor<64xf32>)
     -> tensor<?x?x96xf32> {
   %g = mega.group "norm_linear" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<96x64xf32>,
-                                 %c = %gain : tensor<64xf32>) -> (tensor<?x?x96xf32>) {
+                                 %c = %gain : tensor<64xf32>) -> (tensor<?x?x96xf32>) schedule(<row_tiles = [1, 4]>) {
     %n = mega.rms_norm %a weight %c eps(1.0e-5)
         : (tensor<?x?x64xf32>, tensor<64xf32>) -> tensor<?x?x64xf32>
     %y = mega.linear %n, %b : (tensor<?x?x64xf32>, tensor<96x64xf32>) -> tensor<?x?x96xf32>
@@ -54,7 +48,7 @@ func.func @norm_linear(%x: tensor<?x?x64xf32>, %w: tensor<96x64xf32>, %gain: ten
 // CHECK:         bufferization.materialize_in_destination
 func.func @bf16(%x: tensor<?x?x64xbf16>, %w: tensor<32x64xbf16>) -> tensor<?x?x32xbf16> {
   %g = mega.group "bf16" (%a = %x : tensor<?x?x64xbf16>, %b = %w : tensor<32x64xbf16>)
-      -> (tensor<?x?x32xbf16>) {
+      -> (tensor<?x?x32xbf16>) schedule(<row_tiles = [4]>) {
     %y = mega.linear %a, %b : (tensor<?x?x64xbf16>, tensor<32x64xbf16>) -> tensor<?x?x32xbf16>
     mega.yield %y : tensor<?x?x32xbf16>
   }
@@ -71,7 +65,7 @@ func.func @bf16(%x: tensor<?x?x64xbf16>, %w: tensor<32x64xbf16>) -> tensor<?x?x3
 // CHECK:         arith.cmpi ult, %[[AT]], %[[WIDTH]]
 // CHECK:         arith.select
 func.func @padded(%x: tensor<?x?x40xf32>) -> tensor<?x?x40xf32> {
-  %g = mega.group "padded" (%a = %x : tensor<?x?x40xf32>) -> (tensor<?x?x40xf32>) {
+  %g = mega.group "padded" (%a = %x : tensor<?x?x40xf32>) -> (tensor<?x?x40xf32>) schedule(<row_tiles = [4]>) {
     %y = mega.rms_norm %a eps(1.0e-5) : (tensor<?x?x40xf32>) -> tensor<?x?x40xf32>
     mega.yield %y : tensor<?x?x40xf32>
   }
@@ -95,7 +89,7 @@ func.func @attention(%q: tensor<?x?x1x32xf32>, %keys: tensor<?x16x1x32xf32>,
     -> (tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>) {
   %g:3 = mega.group "attention" (%a = %q : tensor<?x?x1x32xf32>, %b = %keys : tensor<?x16x1x32xf32>,
                                  %c = %values : tensor<?x16x1x32xf32>, %d = %position : tensor<?xi64>)
-      -> (tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>) {
+      -> (tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>) schedule(<row_tiles = [4]>) {
     %o, %k1, %v1 = mega.chunk_attention %a, %a, %a, %b, %c at %d chunk(16)
         : tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>,
           tensor<?x16x1x32xf32>, tensor<?xi64>
@@ -134,7 +128,7 @@ func.func @norm_over_time(%x: tensor<?x?x32xf32>, %w: tensor<32xf32>, %n: tensor
 
 mega.weight @w : tensor<32x32xf32>
 func.func @weight_inside(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xf32> {
-  %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>) -> (tensor<?x?x32xf32>) {
+  %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>) -> (tensor<?x?x32xf32>) schedule(<row_tiles = [4]>) {
     // expected-error @below {{'mega.use_weight' op has no row-wise form for a kernel}}
     %w = mega.use_weight @w : tensor<32x32xf32>
     %y = mega.linear %a, %w : (tensor<?x?x32xf32>, tensor<32x32xf32>) -> tensor<?x?x32xf32>
@@ -148,7 +142,7 @@ func.func @weight_inside(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xf32> {
 func.func @weight_computed_inside(%x: tensor<?x?x32xf32>, %w: tensor<32x32xf32>)
     -> tensor<?x?x32xf32> {
   %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>, %b = %w : tensor<32x32xf32>)
-      -> (tensor<?x?x32xf32>) {
+      -> (tensor<?x?x32xf32>) schedule(<row_tiles = [4]>) {
     // expected-error @below {{'arith.addf' op has no row-wise form for a kernel}}
     %c = arith.addf %b, %b : tensor<32x32xf32>
     %y = mega.linear %a, %c : (tensor<?x?x32xf32>, tensor<32x32xf32>) -> tensor<?x?x32xf32>
@@ -160,7 +154,7 @@ func.func @weight_computed_inside(%x: tensor<?x?x32xf32>, %w: tensor<32x32xf32>)
 // -----
 
 func.func @no_row_wise_form(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xf32> {
-  %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>) -> (tensor<?x?x32xf32>) {
+  %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>) -> (tensor<?x?x32xf32>) schedule(<row_tiles = [4]>) {
     // expected-error @below {{'tensor.cast' op has no row-wise form for a kernel}}
     %b = tensor.cast %a : tensor<?x?x32xf32> to tensor<?x4x32xf32>
     %c = tensor.cast %b : tensor<?x4x32xf32> to tensor<?x?x32xf32>
@@ -176,7 +170,7 @@ func.func @results_of_two_shapes(%x: tensor<?x?x32xf32>, %w: tensor<32x32xf32>,
   // expected-error @below {{'mega.group' op expects results of one shape in a row-wise group}}
   %g:2 = mega.group "g" (%a = %x : tensor<?x?x32xf32>, %b = %w : tensor<32x32xf32>,
                          %c = %v : tensor<64x32xf32>)
-      -> (tensor<?x?x32xf32>, tensor<?x?x64xf32>) {
+      -> (tensor<?x?x32xf32>, tensor<?x?x64xf32>) schedule(<row_tiles = [4]>) {
     %y = mega.linear %a, %b : (tensor<?x?x32xf32>, tensor<32x32xf32>) -> tensor<?x?x32xf32>
     %z = mega.linear %a, %c : (tensor<?x?x32xf32>, tensor<64x32xf32>) -> tensor<?x?x64xf32>
     mega.yield %y, %z : tensor<?x?x32xf32>, tensor<?x?x64xf32>

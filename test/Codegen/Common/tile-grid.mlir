@@ -1,4 +1,4 @@
-// RUN: otodus-opt %s --pass-pipeline='builtin.module(otodus-build-kernels{row-tiles=4},func.func(cse,otodus-tile-grid,canonicalize,cse))' | FileCheck %s
+// RUN: otodus-opt %s --pass-pipeline='builtin.module(func.func(otodus-choose-schedule),otodus-build-kernels,func.func(cse,otodus-tile-grid,canonicalize,cse))' | FileCheck %s
 
 // Functions that are no kernel of rows stay as they are.
 
@@ -35,7 +35,7 @@ func.func @no_kernel(%x: tensor<4x32xf32>) -> tensor<4x32xf32> {
 // CHECK:       return
 func.func @norm_linear(%x: tensor<?x?x64xf32>, %w: tensor<96x64xf32>) -> tensor<?x?x96xf32> {
   %g = mega.group "norm_linear" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<96x64xf32>)
-      -> (tensor<?x?x96xf32>) {
+      -> (tensor<?x?x96xf32>) schedule(<row_tiles = [4]>) {
     %n = mega.rms_norm %a eps(1.0e-5) : (tensor<?x?x64xf32>) -> tensor<?x?x64xf32>
     %y = mega.linear %n, %b : (tensor<?x?x64xf32>, tensor<96x64xf32>) -> tensor<?x?x96xf32>
     mega.yield %y : tensor<?x?x96xf32>
@@ -56,7 +56,7 @@ func.func @norm_linear(%x: tensor<?x?x64xf32>, %w: tensor<96x64xf32>) -> tensor<
 func.func @swiglu(%x: tensor<?x?x64xf32>, %u: tensor<96x64xf32>, %v: tensor<96x64xf32>)
     -> tensor<?x?x96xf32> {
   %g = mega.group "swiglu" (%a = %x : tensor<?x?x64xf32>, %b = %u : tensor<96x64xf32>,
-                            %c = %v : tensor<96x64xf32>) -> (tensor<?x?x96xf32>) {
+                            %c = %v : tensor<96x64xf32>) -> (tensor<?x?x96xf32>) schedule(<row_tiles = [4]>) {
     %n = mega.rms_norm %a eps(1.0e-5) : (tensor<?x?x64xf32>) -> tensor<?x?x64xf32>
     %p = mega.linear %n, %b : (tensor<?x?x64xf32>, tensor<96x64xf32>) -> tensor<?x?x96xf32>
     %s = mega.silu %p : tensor<?x?x96xf32>
@@ -74,7 +74,7 @@ func.func @swiglu(%x: tensor<?x?x64xf32>, %u: tensor<96x64xf32>, %v: tensor<96x6
 // CHECK:         scf.forall (%{{.*}}, %{{.*}}) = (0, 0) to (%{{.*}}, 32)
 func.func @wide(%x: tensor<?x?x64xf32>, %w: tensor<1024x64xf32>) -> tensor<?x?x1024xf32> {
   %g = mega.group "wide" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<1024x64xf32>)
-      -> (tensor<?x?x1024xf32>) {
+      -> (tensor<?x?x1024xf32>) schedule(<row_tiles = [4]>) {
     %y = mega.linear %a, %b : (tensor<?x?x64xf32>, tensor<1024x64xf32>) -> tensor<?x?x1024xf32>
     mega.yield %y : tensor<?x?x1024xf32>
   }
@@ -89,7 +89,7 @@ func.func @wide(%x: tensor<?x?x64xf32>, %w: tensor<1024x64xf32>) -> tensor<?x?x1
 // CHECK:         scf.forall (%{{[^,]*}}) = (0)
 func.func @whole(%x: tensor<?x?x64xf32>, %w: tensor<1024x64xf32>) -> tensor<?x?x1024xf32> {
   %g = mega.group "whole" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<1024x64xf32>)
-      -> (tensor<?x?x1024xf32>) {
+      -> (tensor<?x?x1024xf32>) schedule(<row_tiles = [4]>) {
     %y = mega.linear %a, %b : (tensor<?x?x64xf32>, tensor<1024x64xf32>) -> tensor<?x?x1024xf32>
     %n = mega.rms_norm %y eps(1.0e-5) : (tensor<?x?x1024xf32>) -> tensor<?x?x1024xf32>
     mega.yield %n : tensor<?x?x1024xf32>
@@ -104,7 +104,7 @@ func.func @whole(%x: tensor<?x?x64xf32>, %w: tensor<1024x64xf32>) -> tensor<?x?x
 // CHECK:         scf.forall (%{{.*}}, %{{.*}}) = (0, 0) to (%{{.*}}, 2)
 func.func @heads(%x: tensor<?x?x64xf32>, %w: tensor<128x64xf32>) -> tensor<?x?x2x64xf32> {
   %g = mega.group "heads" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<128x64xf32>)
-      -> (tensor<?x?x2x64xf32>) {
+      -> (tensor<?x?x2x64xf32>) schedule(<row_tiles = [4]>) {
     %y = mega.linear %a, %b : (tensor<?x?x64xf32>, tensor<128x64xf32>) -> tensor<?x?x2x64xf32>
     mega.yield %y : tensor<?x?x2x64xf32>
   }

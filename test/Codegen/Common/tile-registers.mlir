@@ -1,4 +1,4 @@
-// RUN: otodus-opt %s --pass-pipeline='builtin.module(otodus-build-kernels{row-tiles=4},func.func(cse,otodus-tile-grid,canonicalize,cse,otodus-tile-registers,canonicalize,cse))' | FileCheck %s
+// RUN: otodus-opt %s --pass-pipeline='builtin.module(func.func(otodus-choose-schedule),otodus-build-kernels,func.func(cse,otodus-tile-grid,canonicalize,cse,otodus-tile-registers,canonicalize,cse))' | FileCheck %s
 
 // Loops over column blocks and row tiles hold the product and what follows it; the norm in front
 // of it stays outside.
@@ -18,7 +18,7 @@
 // CHECK:       return
 func.func @norm_linear(%x: tensor<?x?x64xf32>, %w: tensor<96x64xf32>) -> tensor<?x?x96xf32> {
   %g = mega.group "norm_linear" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<96x64xf32>)
-      -> (tensor<?x?x96xf32>) {
+      -> (tensor<?x?x96xf32>) schedule(<row_tiles = [4]>) {
     %n = mega.rms_norm %a eps(1.0e-5) : (tensor<?x?x64xf32>) -> tensor<?x?x64xf32>
     %y = mega.linear %n, %b : (tensor<?x?x64xf32>, tensor<96x64xf32>) -> tensor<?x?x96xf32>
     mega.yield %y : tensor<?x?x96xf32>
@@ -46,7 +46,7 @@ func.func @norm_linear(%x: tensor<?x?x64xf32>, %w: tensor<96x64xf32>) -> tensor<
 func.func @swiglu(%x: tensor<?x?x64xf32>, %u: tensor<96x64xf32>, %v: tensor<96x64xf32>)
     -> tensor<?x?x96xf32> {
   %g = mega.group "swiglu" (%a = %x : tensor<?x?x64xf32>, %b = %u : tensor<96x64xf32>,
-                            %c = %v : tensor<96x64xf32>) -> (tensor<?x?x96xf32>) {
+                            %c = %v : tensor<96x64xf32>) -> (tensor<?x?x96xf32>) schedule(<row_tiles = [4]>) {
     %n = mega.rms_norm %a eps(1.0e-5) : (tensor<?x?x64xf32>) -> tensor<?x?x64xf32>
     %p = mega.linear %n, %b : (tensor<?x?x64xf32>, tensor<96x64xf32>) -> tensor<?x?x96xf32>
     %s = mega.silu %p : tensor<?x?x96xf32>
@@ -64,7 +64,7 @@ func.func @swiglu(%x: tensor<?x?x64xf32>, %u: tensor<96x64xf32>, %v: tensor<96x6
 // CHECK-NOT:     scf.for{{ }}
 // CHECK:       return
 func.func @sum(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
-  %g = mega.group "sum" (%a = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) {
+  %g = mega.group "sum" (%a = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) schedule(<row_tiles = [4]>) {
     %y = arith.addf %a, %a : tensor<?x?x64xf32>
     mega.yield %y : tensor<?x?x64xf32>
   }
