@@ -36,6 +36,11 @@ TEST(ArtefactSizes, OfTypesStatesAndWeights) {
   EXPECT_EQ(a.states[2].bytes(), 64 * 5 * 2 * 4);  // D 40 -> 64
   EXPECT_EQ(a.states[3].bytes(), 2 * 32 * 32 * 2); // H, C 7 -> 32, dz 6 -> 32
   EXPECT_EQ(a.states[4].bytes(), 2 * 32 * 32 * 2);
+  State lanes = a.states[2];
+  lanes.shape = {40, 5};
+  EXPECT_EQ(lanes.bytes(), 64 * 5 * 4);
+  lanes.shape = {40, 5, 3};
+  EXPECT_EQ(lanes.bytes(), -1);
   State huge = a.states[3];
   huge.shape = {int64_t(1) << 40, int64_t(1) << 40, 1};
   EXPECT_EQ(huge.bytes(), -1);
@@ -46,6 +51,7 @@ TEST(ArtefactSizes, OfTypesStatesAndWeights) {
   EXPECT_EQ(preparedBytes(a.prepared[2]), 3 * 32 * 4);
   EXPECT_EQ(preparedBytes(a.prepared[3]), 64 * 5 * 5 * 4);
   EXPECT_EQ(preparedBytes(a.prepared[4]), 7 * 2 * 32 * 4);
+  EXPECT_EQ(preparedBytes(a.prepared[5]), 64 * 5 * 4);
 }
 
 TEST(ArtefactFile, RoundTripThroughAFile) {
@@ -216,6 +222,10 @@ TEST(Validate, EveryIndexAndSize) {
       {"unknown kind", [&](Artefact &a) { a.prepared[0].kind = PrepareKind(17); }},
       {"must be f32 or bf16", [&](Artefact &a) { a.prepared[0].dtype = DType::I32; }},
       {"must be f32", [&](Artefact &a) { a.prepared[2].dtype = DType::BF16; }},
+      {"must be f32", [&](Artefact &a) { a.prepared[5].dtype = DType::BF16; }},
+      {"sizes are not positive", [&](Artefact &a) { a.prepared[5].rows.inner = huge; }},
+      {"sizes are not positive", [&](Artefact &a) { a.prepared[5].columns.inner = 0; }},
+      {"no source", [&](Artefact &a) { a.prepared[5].sources.clear(); }},
       {"not one of 0", [&](Artefact &a) { a.prepared[2].parameter = 1; }},
       {"not one of 0", [&](Artefact &a) { a.prepared[2].parameter = std::nan(""); }},
       {"no source", [&](Artefact &a) { a.prepared[0].sources.clear(); }},
@@ -224,7 +234,9 @@ TEST(Validate, EveryIndexAndSize) {
       {"unknown element type", [&](Artefact &a) { a.states[0].dtype = DType(99); }},
       {"unknown layout", [&](Artefact &a) { a.states[0].layout = StateLayout(9); }},
       {"at least 1, found -4", [&](Artefact &a) { a.states[1].shape = {-4}; }},
-      {"does not fit the layout", [&](Artefact &a) { a.states[2].shape = {4, 4}; }},
+      {"does not fit the layout", [&](Artefact &a) { a.states[2].shape = {4, 4, 4}; }},
+      {"does not fit the layout", [&](Artefact &a) { a.states[2].shape = {4}; }},
+      {"does not fit the layout", [&](Artefact &a) { a.states[2].shape = {4, huge}; }},
       {"does not fit the layout", [&](Artefact &a) { a.states[1].shape = {huge, huge}; }},
       {"Keys and Values must hold", [&](Artefact &a) { a.states[3].dtype = DType::I64; }},
       {"appears twice", [&](Artefact &a) { a.states[1].name = a.states[0].name; }},
@@ -236,7 +248,7 @@ TEST(Validate, EveryIndexAndSize) {
       {"row stride", [&](Artefact &a) { f(a).outputs[0].rowStride = huge; }},
       {"width is not positive", [&](Artefact &a) { f(a).outputs[0].width.inner = -7; }},
       {"negative bound", [&](Artefact &a) { f(a).inputs[0].bound = -1; }},
-      {"prepared weight index 5", [&](Artefact &a) { f(a).buffers[0].index = 5; }},
+      {"prepared weight index 6", [&](Artefact &a) { f(a).buffers[0].index = 6; }},
       {"state index -1", [&](Artefact &a) { f(a).buffers[1].index = -1; }},
       {"not among the function's states", [&](Artefact &a) { f(a).states = {0}; }},
       {"input index 1", [&](Artefact &a) { f(a).buffers[2].index = 1; }},

@@ -33,6 +33,7 @@ inline formats::Artefact smallArtefact() {
       prepared("cema", PrepareKind::CemaCoefficients, DType::F32,
                {"alpha", "delta", "theta", "gamma"}, {1, 5}, {1, 40}),
       prepared("rope", PrepareKind::RopeTable, DType::F32, {}, {1, 7}, {1, 6}),
+      prepared("decay", PrepareKind::Lanes, DType::F32, {"decay"}, {1, 5}, {1, 40}),
   };
   a.prepared[4].parameter = 10000;
   auto state = [](const char *name, DType dtype, std::vector<int64_t> shape, StateLayout layout,

@@ -20,7 +20,7 @@ int64_t pad(int64_t n) { return (n + 31) / 32 * 32; }
 /// The element [i, j, k] of the logical shape in an array with the extents that
 /// formats::StateLayout documents, written as nested indexing.
 int64_t documented(const State &s, int64_t i, int64_t j, int64_t k) {
-  int64_t a = s.shape[0], b = s.shape[1], c = s.shape[2];
+  int64_t a = s.shape[0], b = s.shape[1], c = s.shape.size() > 2 ? s.shape[2] : 1;
   bool pairs = s.dtype == DType::BF16;
   auto index = [](std::vector<std::pair<int64_t, int64_t>> positionsAndExtents) {
     int64_t result = 0;
@@ -33,8 +33,8 @@ int64_t documented(const State &s, int64_t i, int64_t j, int64_t k) {
   switch (s.layout) {
   case StateLayout::Plain:
     return index({{i, a}, {j, b}, {k, c}});
-  case StateLayout::Lanes: // [D padded / 32][N][2][32]
-    return index({{i / 32, pad(a) / 32}, {j, b}, {k, 2}, {i % 32, 32}});
+  case StateLayout::Lanes: // [D padded / 32][N][2][32] or, of [D, N], [D padded / 32][N][32]
+    return index({{i / 32, pad(a) / 32}, {j, b}, {k, c}, {i % 32, 32}});
   case StateLayout::Keys: // [H][C padded / 32][dz padded (/ 2)][32]([2])
     if (pairs)
       return index({{j, b}, {i / 32, pad(a) / 32}, {k / 2, pad(c) / 2}, {i % 32, 32}, {k % 2, 2}});
@@ -60,7 +60,8 @@ template <typename Word> void check(StateLayout layout, DType dtype, std::vector
   scatterState(s, logical.data(), count, reinterpret_cast<std::byte *>(memory.data()));
   std::set<int64_t> places;
   for (int64_t e = 0; e < count; ++e) {
-    int64_t at = documented(s, e / (shape[1] * shape[2]), e / shape[2] % shape[1], e % shape[2]);
+    int64_t last = shape.size() > 2 ? shape[2] : 1;
+    int64_t at = documented(s, e / (shape[1] * last), e / last % shape[1], e % last);
     ASSERT_LT(at, static_cast<int64_t>(memory.size()));
     ASSERT_TRUE(places.insert(at).second);
     ASSERT_EQ(memory[static_cast<size_t>(at)], static_cast<Word>(e + 1));
@@ -79,8 +80,10 @@ template <typename Word> void check(StateLayout layout, DType dtype, std::vector
 
 TEST(StateLayout, MatchesWhatArtefactSays) {
   for (int64_t d : {1, 20, 32, 48, 80})
-    for (int64_t n : {1, 5, 8})
+    for (int64_t n : {1, 5, 8}) {
       check<uint32_t>(StateLayout::Lanes, DType::F32, {d, n, 2});
+      check<uint32_t>(StateLayout::Lanes, DType::F32, {d, n});
+    }
   for (StateLayout layout : {StateLayout::Plain, StateLayout::Keys, StateLayout::Values})
     for (int64_t c : {1, 7, 24, 33, 100})
       for (int64_t heads : {1, 3})

@@ -250,6 +250,25 @@ TEST(Prepare, CemaCoefficients) {
     }
 }
 
+TEST(Prepare, Lanes) {
+  for (int64_t D : {1, 20, 32, 48, 80})
+    for (int64_t N : {1, 5, 8}) {
+      std::vector<float> w = randomFloats(D * N, 9);
+      MemoryWeights source;
+      source.add("w", {D, N}, w.data());
+      Prepared prepared = describe(PrepareKind::Lanes, {1, N}, {1, D});
+      Buffer out = mustPrepare(prepared, source);
+      int64_t i = 0;
+      for (int64_t block = 0; block < (D + 31) / 32; ++block)
+        for (int64_t n = 0; n < N; ++n)
+          for (int64_t lane = 0; lane < 32; ++lane, ++i) {
+            int64_t d = block * 32 + lane;
+            ASSERT_EQ(out.f32(i), d < D ? w[d * N + n] : 0.0f);
+          }
+      EXPECT_EQ(i * 4, formats::preparedBytes(prepared));
+    }
+}
+
 TEST(Prepare, RopeTable) {
   for (int64_t dz : {2, 20, 48, 64})
     for (int64_t C : {1, 7, 100}) {
@@ -306,6 +325,7 @@ TEST(Prepare, NamesWhatIsWrong) {
   EXPECT_NE(failing(describe(PrepareKind::Panels, {1, 3}, {1, 4}, DType::F32, {"i"})).find("I32"),
             std::string::npos);
   failing(describe(PrepareKind::CemaCoefficients, {1, 3}, {1, 4}));
+  EXPECT_NE(failing(describe(PrepareKind::Lanes, {1, 5}, {1, 3})).find("15"), std::string::npos);
 }
 
 TEST(Prepare, DoesNotDependOnThreads) {
