@@ -74,12 +74,14 @@ Status serveStart(const Options &options) {
   if (!session.isOk())
     return session.status();
   std::vector<float> logits;
-  OTODUS_RETURN_IF_ERROR(feed(**session, *functions, randomTokens(1, functions->vocabulary, 1), &logits));
-  Json first = {{"ready", ready}, {"compile", loaded->compileSeconds}, {"firstToken", since(start)}};
+  OTODUS_RETURN_IF_ERROR(
+      feed(**session, *functions, randomTokens(1, functions->vocabulary, 1), &logits));
+  Json first = {
+      {"ready", ready}, {"compile", loaded->compileSeconds}, {"firstToken", since(start)}};
   OTODUS_RETURN_IF_ERROR(writeStdout(first.dump() + "\n"));
 
-  OTODUS_RETURN_IF_ERROR(
-      feed(**session, *functions, randomTokens(options.prefill, functions->vocabulary, 2), &logits));
+  OTODUS_RETURN_IF_ERROR(feed(**session, *functions,
+                              randomTokens(options.prefill, functions->vocabulary, 2), &logits));
   for (int32_t token : randomTokens(options.decode, functions->vocabulary, 3))
     OTODUS_RETURN_IF_ERROR(feed(**session, *functions, {token}, &logits));
   // Weights that lie in the artefact's pages are memory too.
@@ -169,12 +171,12 @@ Json startJson(const std::vector<Start> &starts) {
 /// All launches of one kind in a pass (one prefill, or all decoded tokens).
 struct Kind {
   std::string name;
-  int64_t calls = 0;           ///< a pass
-  LaunchWork work;             ///< a pass
-  int64_t productFlops = 0;    ///< a pass; products that run over all rows
+  int64_t calls = 0;                  ///< a pass
+  LaunchWork work;                    ///< a pass
+  int64_t productFlops = 0;           ///< a pass; products that run over all rows
   std::vector<BenchProduct> products; ///< of one launch, over all rows
-  int64_t productCalls = 0;    ///< launches in one call of the function
-  std::vector<double> seconds; ///< one for each repeat
+  int64_t productCalls = 0;           ///< launches in one call of the function
+  std::vector<double> seconds;        ///< one for each repeat
 };
 
 struct Phase {
@@ -194,7 +196,8 @@ std::vector<Kind> kindsOf(const formats::Artefact &artefact, const formats::Func
   std::vector<Kind> kinds;
   for (const formats::Launch &launch : function.launches) {
     std::string name = launchKind(launch.name);
-    auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const Kind &k) { return k.name == name; });
+    auto kind =
+        std::find_if(kinds.begin(), kinds.end(), [&](const Kind &k) { return k.name == name; });
     if (kind == kinds.end()) {
       kinds.emplace_back();
       kind = kinds.end() - 1;
@@ -290,8 +293,9 @@ Status DtypeRun::open(const Options &options, const std::string &dtype, const st
   session = std::move(*created);
 
   const formats::Artefact &artefact = loaded.model->artefact();
-  prefill.kinds = kindsOf(artefact, *function,
-                          cutCall({1, 0, options.prefill}, function->chunk, sessionOptions.maxPiece));
+  prefill.kinds =
+      kindsOf(artefact, *function,
+              cutCall({1, 0, options.prefill}, function->chunk, sessionOptions.maxPiece));
   std::vector<BenchCall> steps;
   for (int64_t step = 0; step < options.decode; ++step)
     steps.push_back({1, options.prefill + step, 1});
@@ -302,8 +306,9 @@ Status DtypeRun::open(const Options &options, const std::string &dtype, const st
       shapes.push_back({options.prefill, product.n, product.k, prefill.kinds[kind].productCalls});
       shapeOf.push_back({kind, product});
     }
-  if (shapes.empty()) {
-    sgemmMissing = "the model has no matrix products";
+  // The floor for bf16 is a multiple of f32, so OpenBLAS need not run for it.
+  if (shapes.empty() || (options.compare && artefact.dtype == "bf16")) {
+    sgemmMissing = shapes.empty() ? "the model has no matrix products" : "it has no say on bf16";
     return Status::ok();
   }
   Result<SgemmProcess> process = SgemmProcess::start(shapes, loaded.pool->threads());
@@ -401,17 +406,18 @@ Json DtypeRun::report(const Options &options) const {
       double seconds = statistic(kind.seconds).at("median");
       double bytes = double(kind.work.weightBytes + kind.work.stateBytes);
       double flopRate = seconds > 0 ? double(kind.work.flops) / seconds : 0;
-      list.push_back({{"kind", kind.name},
-                      {"calls", kind.calls},
-                      {"seconds", statistic(kind.seconds)},
-                      {"share", shareOf(seconds, all)},
-                      {"flops", kind.work.flops},
-                      {"weightBytes", kind.work.weightBytes},
-                      {"stateBytes", kind.work.stateBytes},
-                      {"flopsPerSecond", flopRate},
-                      {"peakShare", kind.work.flops ? shareOf(flopRate, peakMedian) : Json(nullptr)},
-                      {"bytesPerSecond", seconds > 0 ? bytes / seconds : 0},
-                      {"readShare", seconds > 0 ? shareOf(bytes / seconds, readMedian) : Json(nullptr)}});
+      list.push_back(
+          {{"kind", kind.name},
+           {"calls", kind.calls},
+           {"seconds", statistic(kind.seconds)},
+           {"share", shareOf(seconds, all)},
+           {"flops", kind.work.flops},
+           {"weightBytes", kind.work.weightBytes},
+           {"stateBytes", kind.work.stateBytes},
+           {"flopsPerSecond", flopRate},
+           {"peakShare", kind.work.flops ? shareOf(flopRate, peakMedian) : Json(nullptr)},
+           {"bytesPerSecond", seconds > 0 ? bytes / seconds : 0},
+           {"readShare", seconds > 0 ? shareOf(bytes / seconds, readMedian) : Json(nullptr)}});
     }
     return list;
   };
@@ -506,7 +512,8 @@ Json DtypeRun::report(const Options &options) const {
     coldMost = std::max(coldMost, start.memory.at("peak").get<double>());
   memory["peak"] = most;
   memory["coldPeak"] = cold.empty() ? Json(nullptr) : Json(coldMost);
-  memory["bound"] = 1.15 * memory.at("weights").get<double>() + memory.at("state").get<double>() + 150e6;
+  memory["bound"] =
+      1.15 * memory.at("weights").get<double>() + memory.at("state").get<double>() + 150e6;
   run["memory"] = memory;
   return run;
 }
@@ -548,8 +555,8 @@ Status bench(const Options &options) {
   TemporaryFolder cache;
   std::string pattern = (fs::temp_directory_path(error) / "otodus-bench-XXXXXX").string();
   if (!mkdtemp(pattern.data()))
-    return Status(Code::Device, pattern + ": cannot make a folder for compiled models: " +
-                                    std::strerror(errno));
+    return Status(Code::Device,
+                  pattern + ": cannot make a folder for compiled models: " + std::strerror(errno));
   cache.path = pattern;
 
   Interruptible interruptible;
@@ -593,7 +600,8 @@ Status bench(const Options &options) {
   for (DtypeRun &run : runs) {
     std::vector<float> logits;
     OTODUS_RETURN_IF_ERROR(feed(*run.session, run.functions,
-                                randomTokens(options.prefill, run.functions.vocabulary, 4), &logits));
+                                randomTokens(options.prefill, run.functions.vocabulary, 4),
+                                &logits));
   }
   for (int r = 0; r < options.repeats; ++r) {
     progress.show(format("measuring, %d of %d", r + 1, options.repeats));
@@ -633,7 +641,8 @@ Status bench(const Options &options) {
   for (const std::vector<double> *values : {&read, &fma}) {
     auto [least, most] = std::minmax_element(values->begin(), values->end());
     if (*most > 1.3 * *least) {
-      note("the machine's limits change by more than 30 % between repeats: something else runs here, "
+      note("the machine's limits change by more than 30 % between repeats: something else runs "
+           "here, "
            "so take the shares with care");
       break;
     }
@@ -656,16 +665,20 @@ Status bench(const Options &options) {
 
 void addBench(CLI::App &app, Action &action) {
   auto options = std::make_shared<Options>();
-  CLI::App *sub = app.add_subcommand("bench", "speed and memory of a model against the machine's limits");
-  sub->add_option("MODEL", options->model, "model directory, .mlir file or artefact (.oto)")->required();
+  CLI::App *sub =
+      app.add_subcommand("bench", "speed and memory of a model against the machine's limits");
+  sub->add_option("MODEL", options->model, "model directory, .mlir file or artefact (.oto)")
+      ->required();
   sub->add_option("--prefill", options->prefill, "tokens of the prompt (default 512)")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
   sub->add_option("--decode", options->decode, "tokens decoded one by one after it (default 32)")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
-  sub->add_option("--repeats", options->repeats, "interleaved repeats; medians are printed (default 7)")
+  sub->add_option("--repeats", options->repeats,
+                  "interleaved repeats; medians are printed (default 7)")
       ->check(CLI::Range(1, 1000));
-  sub->add_flag("--compare", options->compare,
-                "print only the project's floors, met or missed; f32 and bf16 unless --dtype chooses");
+  sub->add_flag(
+      "--compare", options->compare,
+      "print only the project's floors, met or missed; f32 and bf16 unless --dtype chooses");
   sub->add_option("-o,--format", options->format, "md (default) or json, which has everything");
   sub->add_option("--label", options->label, "goes into the report, e.g. the commit");
   sub->add_option("--read-mb", options->readMegabytes,
@@ -674,12 +687,13 @@ void addBench(CLI::App &app, Action &action) {
   // Processes that bench starts itself.
   sub->add_option("--child", options->child)->group("");
   addRunFlags(*sub, options->flags);
-  sub->footer("Compiled models are kept in a folder of this run's own. OpenBLAS, where libopenblas.so.0\n"
-              "is installed, does the same products in a process of its own.\n\n"
-              "Examples:\n"
-              "  otodus bench DIR\n"
-              "  otodus bench DIR --dtype=bf16 --threads=1 -o json\n"
-              "  otodus bench DIR --compare --label=$(git rev-parse --short HEAD)");
+  sub->footer(
+      "Compiled models are kept in a folder of this run's own. OpenBLAS, where libopenblas.so.0\n"
+      "is installed, does the same products in a process of its own.\n\n"
+      "Examples:\n"
+      "  otodus bench DIR\n"
+      "  otodus bench DIR --dtype=bf16 --threads=1 -o json\n"
+      "  otodus bench DIR --compare --label=$(git rev-parse --short HEAD)");
   sub->callback([options, &action] {
     action = [options] {
       if (options->child == "start")

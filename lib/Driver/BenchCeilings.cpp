@@ -36,8 +36,7 @@ double secondsSince(std::chrono::steady_clock::time_point start) {
 
 /// Reads `kBlock` bytes as `Streams` runs side by side. Which number is fastest differs
 /// from machine to machine.
-template <int Streams>
-__attribute__((target("avx512f"))) void read512(const std::byte *data) {
+template <int Streams> __attribute__((target("avx512f"))) void read512(const std::byte *data) {
   constexpr size_t run = kBlock / Streams;
   __m512i sum[8];
   for (__m512i &s : sum)
@@ -154,7 +153,8 @@ bool has(const char *) { return false; }
 size_t lastCacheBytes() {
   size_t largest = 0;
   for (int index = 0; index < 8; ++index) {
-    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size");
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
+                       "/size");
     size_t size = 0;
     char unit = 0;
     if (!(file >> size))
@@ -165,8 +165,8 @@ size_t lastCacheBytes() {
   return largest;
 }
 
-Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(std::shared_ptr<runtime::ThreadPool> pool,
-                                                           size_t bytes) {
+Result<std::unique_ptr<CeilingMeter>>
+CeilingMeter::create(std::shared_ptr<runtime::ThreadPool> pool, size_t bytes) {
   if (!has("avx2"))
     return Status(Code::Target, "the ceilings are measured with AVX2 and FMA, which this processor "
                                 "lacks");
@@ -187,8 +187,8 @@ Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(std::shared_ptr<runti
   meter->bytes_ = bytes;
   meter->pool_->run(int64_t(bytes / kBlock), [&](int64_t lo, int64_t hi) {
     uint64_t x = 0x9e3779b97f4a7c15u * uint64_t(lo + 1);
-    for (std::byte *at = meter->data_ + size_t(lo) * kBlock; at != meter->data_ + size_t(hi) * kBlock;
-         at += 8) {
+    for (std::byte *at = meter->data_ + size_t(lo) * kBlock;
+         at != meter->data_ + size_t(hi) * kBlock; at += 8) {
       x ^= x << 13, x ^= x >> 7, x ^= x << 17;
       std::memcpy(at, &x, 8);
     }
@@ -204,8 +204,8 @@ CeilingMeter::~CeilingMeter() {
 std::string CeilingMeter::vectors() const { return avx512_ ? "AVX-512" : "AVX2"; }
 
 double CeilingMeter::readOnce(int streams) {
-  void (*read)(const std::byte *) = avx512_ ? (streams == 1 ? read512<1> : read512<4>)
-                                            : (streams == 1 ? read256<1> : read256<4>);
+  void (*read)(const std::byte *) =
+      avx512_ ? (streams == 1 ? read512<1> : read512<4>) : (streams == 1 ? read256<1> : read256<4>);
   auto start = std::chrono::steady_clock::now();
   pool_->run(int64_t(bytes_ / kBlock), [&](int64_t lo, int64_t hi) {
     for (int64_t block = lo; block < hi; ++block)

@@ -151,8 +151,8 @@ Result<SgemmProcess> SgemmProcess::start(const std::vector<SgemmShape> &shapes, 
   process.core_ = ready->substr(6);
   std::string line = std::to_string(shapes.size());
   for (const SgemmShape &shape : shapes)
-    line += format(" %lld %lld %lld %lld", (long long)shape.m, (long long)shape.n, (long long)shape.k,
-                   (long long)shape.calls);
+    line += format(" %lld %lld %lld %lld", (long long)shape.m, (long long)shape.n,
+                   (long long)shape.k, (long long)shape.calls);
   OTODUS_RETURN_IF_ERROR(process.child_.write(line));
   // The first round warms up.
   if (Result<std::vector<double>> warm = process.round(); !warm.isOk())
@@ -175,8 +175,8 @@ Result<std::vector<double>> SgemmProcess::round() {
 Status serveSgemm(int threads) {
   // CblasRowMajor, CblasNoTrans, CblasTrans of the C interface.
   constexpr int rowMajor = 101, noTranspose = 111, transpose = 112;
-  using Sgemm = void (*)(int, int, int, int, int, int, float, const float *, int, const float *, int,
-                         float, float *, int);
+  using Sgemm = void (*)(int, int, int, int, int, int, float, const float *, int, const float *,
+                         int, float, float *, int);
   void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
   auto sgemm = library ? reinterpret_cast<Sgemm>(dlsym(library, "cblas_sgemm")) : nullptr;
   if (!sgemm)
@@ -197,7 +197,8 @@ Status serveSgemm(int threads) {
   size_t most = 0, mostX = 0, mostY = 0;
   for (SgemmShape &shape : shapes) {
     long long m, n, k, calls;
-    if (std::fscanf(input, "%lld %lld %lld %lld", &m, &n, &k, &calls) != 4 || m < 1 || n < 1 || k < 1)
+    if (std::fscanf(input, "%lld %lld %lld %lld", &m, &n, &k, &calls) != 4 || m < 1 || n < 1 ||
+        k < 1)
       return Status(Code::Usage, "expected m, n, k, calls of a product");
     shape = {m, n, k, calls};
     most = std::max(most, size_t(n * k));
@@ -224,10 +225,12 @@ Status serveSgemm(int threads) {
         size_t size = size_t(shape.n * shape.k);
         at = at + size > arena ? 0 : at;
         sgemm(rowMajor, noTranspose, transpose, int(shape.m), int(shape.n), int(shape.k), 1.0f,
-              x.data(), int(shape.k), weights.data() + at, int(shape.k), 0.0f, y.data(), int(shape.n));
+              x.data(), int(shape.k), weights.data() + at, int(shape.k), 0.0f, y.data(),
+              int(shape.n));
         at += size;
       }
-      double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       reply += format("%.9f ", seconds);
     }
     // Its threads look for work for some 30 ms before they sleep.

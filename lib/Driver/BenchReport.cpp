@@ -16,9 +16,9 @@ Json statistic(std::vector<double> values) {
   Json samples = values;
   std::sort(values.begin(), values.end());
   size_t middle = values.size() / 2;
-  double median =
-      values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
-  return {{"median", median}, {"min", values.front()}, {"max", values.back()}, {"samples", samples}};
+  double median = values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+  return {
+      {"median", median}, {"min", values.front()}, {"max", values.back()}, {"samples", samples}};
 }
 
 namespace {
@@ -54,11 +54,12 @@ std::string percent(const Json &value) {
   return value.is_null() ? "" : format("%.0f %%", 100 * value.get<double>());
 }
 
-std::string launchTable(const Json &phase, bool decode, const std::string &perWhat, double divisor) {
-  std::string out = decode ? header({"launch", "calls", "ms " + perWhat, "min – max", "share", "weights MB",
-                                     "state MB", "GB/s", "of read"})
-                           : header({"launch", "calls", "ms " + perWhat, "min – max", "share", "GFLOP",
-                                     "GFLOP/s", "of peak"});
+std::string launchTable(const Json &phase, bool decode, const std::string &perWhat,
+                        double divisor) {
+  std::string out = decode ? header({"launch", "calls", "ms " + perWhat, "min – max", "share",
+                                     "weights MB", "state MB", "GB/s", "of read"})
+                           : header({"launch", "calls", "ms " + perWhat, "min – max", "share",
+                                     "GFLOP", "GFLOP/s", "of peak"});
   for (const Json &launch : phase.at("launches")) {
     out += "| " + launch.at("kind").get<std::string>() + " | " +
            number(launch.at("calls").get<double>() / divisor, 0) + " | " +
@@ -71,8 +72,8 @@ std::string launchTable(const Json &phase, bool decode, const std::string &perWh
              percent(launch.at("readShare"));
     else
       out += " | " + (flops > 0 ? number(flops * 1e-9, 2) : "") + " | " +
-             (flops > 0 ? number(launch.at("flopsPerSecond").get<double>() * 1e-9, 1) : "") + " | " +
-             percent(launch.at("peakShare"));
+             (flops > 0 ? number(launch.at("flopsPerSecond").get<double>() * 1e-9, 1) : "") +
+             " | " + percent(launch.at("peakShare"));
     out += " |\n";
   }
   return out;
@@ -86,7 +87,8 @@ std::string runTables(const Json &result, const Json &run) {
   std::string out = "\n## " + dtype + ", " + run.at("target").get<std::string>() + "\n\n";
 
   out += header({"what", "median", "min – max"});
-  out += line(format("prefill of %lld, tokens/s", prefillTokens), prefill.at("tokensPerSecond"), 1, 1);
+  out +=
+      line(format("prefill of %lld, tokens/s", prefillTokens), prefill.at("tokensPerSecond"), 1, 1);
   out += line(format("decode of %lld, tokens/s", decodeTokens), decode.at("tokensPerSecond"), 1, 2);
   out += line("products in prefill, GFLOP/s", prefill.at("products").at("flopsPerSecond"), 1e-9, 1);
   out += line("the same, % of " + prefill.at("peak").get<std::string>(),
@@ -120,10 +122,11 @@ std::string runTables(const Json &result, const Json &run) {
     out += header({"launch", "M x N x K", "ours GFLOP/s", "OpenBLAS GFLOP/s", "ours / OpenBLAS",
                    "min – max"});
     for (const Json &shape : openblas.at("shapes"))
-      out += "| " + shape.at("kind").get<std::string>() + " | " + shape.at("shape").get<std::string>() +
-             " | " + number(median(shape.at("ours")) * 1e-9, 1) + " | " +
-             number(median(shape.at("theirs")) * 1e-9, 1) + " | " + spread(shape.at("ratio"), 1, 2) +
-             " |\n";
+      out += "| " + shape.at("kind").get<std::string>() + " | " +
+             shape.at("shape").get<std::string>() + " | " +
+             number(median(shape.at("ours")) * 1e-9, 1) + " | " +
+             number(median(shape.at("theirs")) * 1e-9, 1) + " | " +
+             spread(shape.at("ratio"), 1, 2) + " |\n";
     out += "| all | | " + number(median(openblas.at("ours")) * 1e-9, 1) + " | " +
            number(median(openblas.at("theirs")) * 1e-9, 1) + " | " +
            spread(openblas.at("ratio"), 1, 2) + " |\n";
@@ -136,17 +139,19 @@ std::string runTables(const Json &result, const Json &run) {
   if (!memory.at("coldPeak").is_null())
     out += "| peak, compiling first | " + megabytes("coldPeak") + " |\n";
   out += "| weights in " + dtype + " | " + megabytes("weights") + " |\n| state | " +
-         megabytes("state") + " |\n| 1.15 x weights + state + 150 MB | " + megabytes("bound") + " |\n";
+         megabytes("state") + " |\n| 1.15 x weights + state + 150 MB | " + megabytes("bound") +
+         " |\n";
   return out;
 }
 
-Json goal(const std::string &name, double floor, const char *unit, double value, bool atMost = false) {
-  return {{"goal", name}, {"floor", floor}, {"unit", unit}, {"atMost", atMost},
-          {"value", value}, {"met", atMost ? value <= floor : value >= floor}};
+Json goal(const std::string &name, double floor, const char *unit, double value,
+          bool atMost = false) {
+  return {{"goal", name},     {"floor", floor}, {"unit", unit},
+          {"atMost", atMost}, {"value", value}, {"met", atMost ? value <= floor : value >= floor}};
 }
 
 Json unknown(const std::string &name, double floor, const char *unit, const std::string &why) {
-  return {{"goal", name}, {"floor", floor}, {"unit", unit},  {"atMost", false},
+  return {{"goal", name},     {"floor", floor}, {"unit", unit}, {"atMost", false},
           {"value", nullptr}, {"met", nullptr}, {"why", why}};
 }
 
@@ -172,9 +177,18 @@ Json judgeGoals(const Json &result) {
   else if (!f32 || !bf16)
     goals.push_back(unknown(name, 1.5, "x", "needs both types"));
   else {
-    double slow = median(f32->at("prefill").at("products").at("flopsPerSecond"));
-    double fast = median(bf16->at("prefill").at("products").at("flopsPerSecond"));
-    goals.push_back(slow > 0 ? goal(name, 1.5, "x", fast / slow) : unknown(name, 1.5, "x", "no products"));
+    auto rates = [](const Json &run) {
+      const Json &rate = run.at("prefill").at("products").at("flopsPerSecond");
+      return rate.is_null() ? std::vector<double>() : rate.at("samples").get<std::vector<double>>();
+    };
+    std::vector<double> slow = rates(*f32), ratios = rates(*bf16);
+    bool known = !ratios.empty() && ratios.size() == slow.size();
+    for (size_t r = 0; known && r < ratios.size(); ++r) {
+      known = slow[r] > 0;
+      ratios[r] /= known ? slow[r] : 1;
+    }
+    goals.push_back(known ? goal(name, 1.5, "x", median(statistic(ratios)))
+                          : unknown(name, 1.5, "x", "the model has no products"));
   }
 
   for (const Json &run : result.at("runs")) {
@@ -187,9 +201,9 @@ Json judgeGoals(const Json &result) {
     double peak = memory.at("peak").get<double>();
     if (!memory.at("coldPeak").is_null())
       peak = std::max(peak, memory.at("coldPeak").get<double>());
-    goals.push_back(goal(run.at("dtype").get<std::string>() +
-                             " peak memory; 1.15 x weights + state + 150 MB",
-                         memory.at("bound").get<double>() * 1e-6, "MB", peak * 1e-6, true));
+    goals.push_back(
+        goal(run.at("dtype").get<std::string>() + " peak memory; 1.15 x weights + state + 150 MB",
+             memory.at("bound").get<double>() * 1e-6, "MB", peak * 1e-6, true));
   }
   return goals;
 }
@@ -199,9 +213,12 @@ std::string goalTable(const Json &result) {
   for (const Json &goal : result.at("goals")) {
     std::string unit = goal.at("unit").get<std::string>();
     int digits = unit == "x" ? 2 : unit == "%" ? 1 : 0;
-    auto show = [&](double value) { return number(value, digits) + (unit == "x" ? "" : " ") + unit; };
+    auto show = [&](double value) {
+      return number(value, digits) + (unit == "x" ? "" : " ") + unit;
+    };
     out += "| " + goal.at("goal").get<std::string>() + " | " +
-           (goal.at("atMost").get<bool>() ? "≤ " : "≥ ") + show(goal.at("floor").get<double>()) + " | ";
+           (goal.at("atMost").get<bool>() ? "≤ " : "≥ ") + show(goal.at("floor").get<double>()) +
+           " | ";
     if (goal.at("value").is_null())
       out += "- | not measured: " + goal.at("why").get<std::string>() + " |\n";
     else
@@ -219,8 +236,9 @@ std::string benchTables(const Json &result) {
                            result.at("threads").get<int>(), result.at("repeats").get<int>());
   const Json &ceilings = result.at("ceilings");
   out += header({"ceiling", "median", "min – max"});
-  out += line(format("plain read of %.0f MB, GB/s", ceilings.at("readBufferBytes").get<double>() * 1e-6),
-              ceilings.at("read"), 1e-9, 1);
+  out += line(
+      format("plain read of %.0f MB, GB/s", ceilings.at("readBufferBytes").get<double>() * 1e-6),
+      ceilings.at("read"), 1e-9, 1);
   out += line("f32 multiply-add (" + ceilings.at("vectors").get<std::string>() + "), GFLOP/s",
               ceilings.at("fma"), 1e-9, 1);
   if (!ceilings.at("bf16").is_null())
