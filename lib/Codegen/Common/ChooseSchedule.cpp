@@ -48,6 +48,10 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
   LogicalResult choose(mega::GroupOp group) {
     if (group.getNumResults() == 0)
       return group.emitOpError("expects a result: a kernel without one computes nothing");
+    for (Value yielded : group.getYield().getOperands())
+      if (auto argument = dyn_cast<BlockArgument>(yielded))
+        return group.emitOpError("expects results that it computes, but it returns its operand ")
+               << argument.getArgNumber();
     mega::ScheduleAttr given = group.getScheduleAttr();
     DenseI64ArrayAttr rowTiles = given ? given.getRowTiles() : nullptr;
     auto field = [&](auto get) { return given ? get(given) : std::optional<int64_t>(); };
@@ -154,12 +158,16 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
     return paddedWidth(group.getBody(0)->front().getResult(0).getType());
   }
 
-  /// The smallest tile of at least 64 channels that holds whole lane blocks and whole groups of
-  /// the norm; everything where padding makes groups and lane blocks disagree.
+  /// The smallest tile that holds whole lane blocks and whole groups of the norms, of at least 64
+  /// channels where they divide the width; everything where padding makes groups and lane blocks
+  /// disagree.
   static int64_t legalChannelTile(mega::GroupOp group) {
     formats::Width width = widthOf(group.getBody(0)->front().getResult(0).getType());
     int64_t tile = std::min<int64_t>(2 * kLanes, width.padded());
-    for (auto norm : group.getBody(0)->getOps<mega::TimestepNormOp>())
+    auto norms = group.getBody(0)->getOps<mega::TimestepNormOp>();
+    if (norms.empty())
+      return width.padded() % tile == 0 ? tile : kLanes;
+    for (auto norm : norms)
       tile = std::lcm(std::lcm(width.inner / int64_t(norm.getGroups()), kLanes), tile);
     if (tile > 512 || width.padded() % tile != 0 || width.padded() != width.inner)
       tile = width.padded();

@@ -5,8 +5,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
-#include <numeric>
-
 using namespace mlir;
 
 namespace otodus {
@@ -78,7 +76,7 @@ Value StreamFrame::scratch(int64_t elements, Type element, bool zeroed) {
 }
 
 Value StreamFrame::activationTile() {
-  return scratch(kTimeTile * tile, f32, width.padded() != width.logical());
+  return scratch(timeTile * tile, f32, width.padded() != width.logical());
 }
 
 /// Offset of step `t` of the current time tile in a row buffer of `type`.
@@ -146,13 +144,10 @@ LogicalResult StreamFrame::run() {
     width = widthOf(op.getResult(0).getType());
   }
 
-  int64_t padded = width.padded();
-  tile = std::min<int64_t>(64, padded);
-  for (auto norm : body->getOps<mega::TimestepNormOp>())
-    tile = std::lcm(std::lcm(width.inner / norm.getGroups(), kLanes), tile);
-  if (tile > 512 || padded % tile != 0 || padded != width.inner)
-    tile = padded; // odd widths: one tile covers all channels
-  int64_t channelTiles = padded / tile;
+  mega::ScheduleAttr schedule = kernel.group.getScheduleAttr();
+  timeTile = *schedule.getTimeTile();
+  tile = *schedule.getChannelTile();
+  int64_t channelTiles = width.padded() / tile;
 
   auto grid = scf::ForallOp::create(
       b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0), b.getIndexAttr(0)},
@@ -166,13 +161,13 @@ LogicalResult StreamFrame::run() {
   for (auto &op : ops)
     if (failed(op->begin()))
       return failure();
-  auto times = scf::ForOp::create(b, loc, index(0), kernel.frame.length, index(kTimeTile));
+  auto times = scf::ForOp::create(b, loc, index(0), kernel.frame.length, index(timeTile));
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(times.getBody());
     Value time = times.getInductionVar();
     Value left = arith::SubIOp::create(b, loc, kernel.frame.length, time);
-    steps = arith::MinUIOp::create(b, loc, left, index(kTimeTile));
+    steps = arith::MinUIOp::create(b, loc, left, index(timeTile));
     firstRow = add(mul(sequence, kernel.frame.length), time);
     for (auto &op : ops)
       if (failed(op->emit()))

@@ -26,8 +26,7 @@
 
 namespace otodus {
 
-/// Steps of a time tile, and lanes of a vector.
-inline constexpr int64_t kTimeTile = 32;
+/// Lanes of a vector.
 inline constexpr int64_t kVector = 16;
 
 /// Ops of the upstream dialects in a few letters; all at `b`'s insertion point.
@@ -63,7 +62,7 @@ public:
 
   /// Scratch of `elements`, flat, 64-byte aligned; it lives as long as the work item.
   mlir::Value scratch(int64_t elements, mlir::Type element, bool zeroed = false);
-  /// A scratch tile [kTimeTile][tile] of f32. Zeroed once where channels are padded, so that
+  /// A scratch tile [timeTile][tile] of f32. Zeroed once where channels are padded, so that
   /// padding stays finite.
   mlir::Value activationTile();
   /// The scratch tile that holds `value`, an activation of the group's width, loaded from its
@@ -75,11 +74,12 @@ public:
 
   KernelEmitter &kernel;
   formats::Width width; ///< of the activations
+  int64_t timeTile = 0; ///< steps from one tile to the next
   int64_t tile = 0;     ///< channels of a work item, padding included
   mlir::Value sequence; ///< number of the sequence
   mlir::Value channel;  ///< first channel of the tile
   // Inside `emit`:
-  mlir::Value steps;    ///< steps of this time tile, <= kTimeTile
+  mlir::Value steps;    ///< steps of this time tile, <= timeTile
   mlir::Value firstRow; ///< row of its first step in row buffers
 
 private:
