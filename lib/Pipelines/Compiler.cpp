@@ -17,6 +17,9 @@
 #include "mlir/Pass/PassManager.h"
 
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
 
 using namespace mlir;
@@ -84,6 +87,25 @@ Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
     return Status::ok();
   return Status(Code::Input, "the " + name.str() + " stage failed: " +
                                  (first.empty() ? "no reason given" : first));
+}
+
+/// A failure behind the kernel stage is ours: keeps the module and says how to replay it.
+Status internalError(const Status &status, ModuleOp module, const CompileOptions &options) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream);
+  llvm::SmallString<128> path;
+  llvm::sys::path::system_temp_directory(/*erasedOnReboot=*/true, path);
+  llvm::sys::path::append(path,
+                          "otodus-" + formats::sha256Hex(text).substr(0, 12) + ".mlir");
+  std::error_code error;
+  llvm::raw_fd_ostream file(path, error);
+  if (error)
+    return Status(Code::Internal, status.message());
+  file << text;
+  return Status(Code::Internal, status.message() + "; to replay: otodus compile " +
+                                    path.str().str() +
+                                    " --from=kernel --target=" + options.target);
 }
 
 /// The kernels of a module, alone: what the LLVM stage works on.
@@ -173,9 +195,11 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
   artefact.embedded.resize(artefact.prepared.size());
 
   OwningOpRef<ModuleOp> kernels = kernelsOf(module);
-  OTODUS_RETURN_IF_ERROR(runStage(*kernels, options, "llvm", [&](OpPassManager &pm) {
+  Status lowered = runStage(*kernels, options, "llvm", [&](OpPassManager &pm) {
     buildLLVMStage(pm, machine->target);
-  }));
+  });
+  if (!lowered.isOk())
+    return internalError(lowered, module, options);
   if (options.afterStage)
     options.afterStage(Stage::LLVM, *kernels);
   if (options.stopAfter == Stage::LLVM)
@@ -192,7 +216,7 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
   }
   Result<formats::Code> code = emitCode(*kernels, target, options.threads);
   if (!code.isOk())
-    return code.status();
+    return internalError(code.status(), module, options);
   artefact.code.push_back(std::move(*code));
   return artefact;
 }
