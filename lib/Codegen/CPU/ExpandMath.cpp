@@ -30,9 +30,25 @@ struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
                   arith::FastMathFlagsAttr::get(op->getContext(), flags));
     });
     RewritePatternSet patterns(&getContext());
-    populateMathPolynomialApproximationPatterns(
-        patterns, [](StringRef name) { return name == math::ExpOp::getOperationName(); });
+    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+      return llvm::is_contained({math::ExpOp::getOperationName(), math::LogOp::getOperationName(),
+                                 math::TanhOp::getOperationName(), math::ErfOp::getOperationName()},
+                                name);
+    });
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      return signalPassFailure();
+
+    // What is left has to be an instruction or a few: kernels are linked with no library.
+    WalkResult found = getOperation()->walk([](Operation *op) {
+      if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) ||
+          isa<math::SqrtOp, math::RsqrtOp, math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp,
+              math::RoundEvenOp, math::TruncOp, math::CopySignOp>(op))
+        return WalkResult::advance();
+      op->emitOpError("has no form in a kernel, which cannot call a library; exp, log, tanh, erf "
+                      "and sqrt have one");
+      return WalkResult::interrupt();
+    });
+    if (found.wasInterrupted())
       signalPassFailure();
   }
 };

@@ -1,4 +1,4 @@
-// RUN: otodus-opt %s --pass-pipeline='builtin.module(func.func(otodus-expand-math))' | FileCheck %s
+// RUN: otodus-opt %s --split-input-file --verify-diagnostics --pass-pipeline='builtin.module(func.func(otodus-expand-math))' | FileCheck %s
 
 // An exponential becomes a polynomial: no library is called.
 
@@ -34,4 +34,22 @@ func.func @flags(%x: vector<16xf32>, %y: vector<16xf32>) -> vector<16xf32> {
 func.func @root(%x: f32) -> f32 {
   %y = math.sqrt %x : f32
   return %y : f32
+}
+
+// CHECK-LABEL: func.func @others(
+// CHECK-NOT:     math.{{tanh|log|erf}}
+// CHECK:         return
+func.func @others(%x: vector<16xf32>) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>) {
+  %t = math.tanh %x : vector<16xf32>
+  %l = math.log %x : vector<16xf32>
+  %e = math.erf %x : vector<16xf32>
+  return %t, %l, %e : vector<16xf32>, vector<16xf32>, vector<16xf32>
+}
+
+// -----
+
+func.func @library(%x: vector<16xf32>) -> vector<16xf32> {
+  // expected-error @below {{'math.powf' op has no form in a kernel, which cannot call a library}}
+  %y = math.powf %x, %x : vector<16xf32>
+  return %y : vector<16xf32>
 }

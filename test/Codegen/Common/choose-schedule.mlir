@@ -104,3 +104,13 @@ func.func @nothing() {
   }
   return
 }
+
+// -----
+
+func.func @returns_its_operand(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
+  // expected-error @below {{expects results that it computes, but it returns its operand 0}}
+  %a = mega.group "g" (%i = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) {
+    mega.yield %i : tensor<?x?x64xf32>
+  }
+  return %a : tensor<?x?x64xf32>
+}

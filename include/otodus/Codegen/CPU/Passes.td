@@ -50,8 +50,9 @@ def OutlineGrid : Pass<"otodus-outline-grid", "mlir::ModuleOp"> {
 def ExpandMath : InterfacePass<"otodus-expand-math", "mlir::FunctionOpInterface"> {
   let summary = "Replace exponentials by polynomials, and allow products and sums to fuse";
   let description = [{
-    `math.exp` on vectors becomes a polynomial (about 1 ulp); elementwise products and sums get
-    the `contract` flag. Afterwards no op needs a library call.
+    `math.exp` on vectors becomes a polynomial (about 1 ulp), and so do `log`, `tanh` and `erf`;
+    elementwise products and sums get the `contract` flag. Afterwards no op needs a library call:
+    one that would is an error.
 
     See `test/Codegen/CPU/expand-math.mlir` for a before and after.
   }];
