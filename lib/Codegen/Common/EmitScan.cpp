@@ -55,8 +55,8 @@ protected:
 
   /// Emits the loops. y, a scratch tile, starts as `gain` (f32 [d], may be null) times `init`, a
   /// scratch tile.
-  LogicalResult emitLoops(ArrayRef<Input> inputs, ArrayRef<State> states, int64_t modes,
-                          Value init, Value gain, Value y);
+  LogicalResult emitLoops(ArrayRef<Input> inputs, ArrayRef<State> states, int64_t modes, Value init,
+                          Value gain, Value y);
 
   /// Coefficients of padding are 0. Where that alone makes padding finite, leave this off.
   bool maskPadding = false;
@@ -184,7 +184,7 @@ LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> stat
           for (auto [i, input] : llvm::enumerate(inputs))
             values.push_back(input.kind == Input::Tile ? tiles[i]
                              : isHoisted(input)        ? constants[k * inputs.size() + i]
-                                                : perStep(input, t, at, lane, mode + k));
+                                                       : perStep(input, t, at, lane, mode + k));
           SmallVector<Value> own(loop.getRegionIterArgs().slice(k * states.size(), states.size()));
           if (failed(body(values, own, sum)))
             result = failure();
@@ -284,12 +284,9 @@ public:
   }
 
 private:
-  int64_t modes() {
-    return cast<RankedTensorType>(op.getStates().front().getType()).getDimSize(2);
-  }
+  int64_t modes() { return cast<RankedTensorType>(op.getStates().front().getType()).getDimSize(2); }
 
-  LogicalResult addInput(int64_t number, Value value, AffineMap map,
-                         SmallVector<Input> &inputs) {
+  LogicalResult addInput(int64_t number, Value value, AffineMap map, SmallVector<Input> &inputs) {
     using mega::ScanOp;
     SmallVector<unsigned> dims;
     for (unsigned i = 0; i < map.getNumResults(); ++i)
@@ -348,8 +345,8 @@ private:
       if (!argument.getType().isF32()) {
         // Its f32 form is at hand; the rounded one goes away if nobody else asks.
         wide[argument] = value;
-        value = arith::TruncFOp::create(b, loc, VectorType::get({kVector}, argument.getType()),
-                                        value);
+        value =
+            arith::TruncFOp::create(b, loc, VectorType::get({kVector}, argument.getType()), value);
       }
       values[argument] = value;
     }
@@ -374,8 +371,9 @@ private:
     if (!known)
       if (auto constant = value.getDefiningOp<arith::ConstantOp>())
         known = arith::ConstantOp::create(
-            b, loc, SplatElementsAttr::get(VectorType::get({kVector}, value.getType()),
-                                           constant.getValue()));
+            b, loc,
+            SplatElementsAttr::get(VectorType::get({kVector}, value.getType()),
+                                   constant.getValue()));
     return known;
   }
 

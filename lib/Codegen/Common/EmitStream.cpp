@@ -38,8 +38,8 @@ void StreamBuilder::eachOf(int64_t count, function_ref<void(Value)> body) {
 
 Value StreamBuilder::loadF32(Value buffer, Value at, int64_t lanes) {
   Type element = getElementTypeOrSelf(buffer.getType());
-  Value v = vector::LoadOp::create(b, loc, VectorType::get({lanes}, element), buffer,
-                                   ValueRange{at});
+  Value v =
+      vector::LoadOp::create(b, loc, VectorType::get({lanes}, element), buffer, ValueRange{at});
   return element.isF32() ? v
                          : Value(arith::ExtFOp::create(b, loc, VectorType::get({lanes}, f32), v));
 }
@@ -67,8 +67,8 @@ Value StreamFrame::scratch(int64_t elements, Type element, bool zeroed) {
     OpBuilder::InsertionGuard guard(b);
     b = OpBuilder(allocas);
     forLoop(index(0), index(elements), index(kVector), [&](Value i) {
-      Value zero = arith::ConstantOp::create(
-          b, loc, b.getZeroAttr(VectorType::get({kVector}, element)));
+      Value zero =
+          arith::ConstantOp::create(b, loc, b.getZeroAttr(VectorType::get({kVector}, element)));
       vector::StoreOp::create(b, loc, zero, buffer, ValueRange{i});
     });
   }
@@ -124,8 +124,8 @@ Value StreamFrame::vectorWeight(Value value, formats::Width columns) {
 
 static bool isActivation(Value value) {
   auto result = dyn_cast<OpResult>(value);
-  auto sequence = result ? dyn_cast<mega::SequenceOpInterface>(result.getOwner())
-                         : mega::SequenceOpInterface();
+  auto sequence =
+      result ? dyn_cast<mega::SequenceOpInterface>(result.getOwner()) : mega::SequenceOpInterface();
   return !sequence || !llvm::is_contained(sequence.getStateResults(), result);
 }
 

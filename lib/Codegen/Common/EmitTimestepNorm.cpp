@@ -108,16 +108,15 @@ public:
             if (whole <= 8) {
               partial = zero;
               for (int64_t i = 0; i < whole; ++i)
-                partial = arith::AddFOp::create(b, loc, partial,
-                                                f(add(at, index(i * kVector)), kVector));
+                partial =
+                    arith::AddFOp::create(b, loc, partial, f(add(at, index(i * kVector)), kVector));
             } else {
               auto loop = scf::ForOp::create(
                   b, loc, index(0), index(whole * kVector), index(kVector), ValueRange{zero},
                   [&](OpBuilder &nested, Location, Value i, ValueRange carried) {
                     OpBuilder saved = b;
                     b = nested;
-                    Value next =
-                        arith::AddFOp::create(b, loc, carried[0], f(add(at, i), kVector));
+                    Value next = arith::AddFOp::create(b, loc, carried[0], f(add(at, i), kVector));
                     scf::YieldOp::create(b, loc, next);
                     b = saved;
                   });
@@ -127,9 +126,9 @@ public:
                                                 arith::FastMathFlags::reassoc);
           }
           if (rest > 0) {
-            Value tail = vector::ReductionOp::create(
-                b, loc, vector::CombiningKind::ADD, f(add(at, index(whole * kVector)), rest),
-                arith::FastMathFlags::reassoc);
+            Value tail = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD,
+                                                     f(add(at, index(whole * kVector)), rest),
+                                                     arith::FastMathFlags::reassoc);
             total = arith::AddFOp::create(b, loc, total, tail);
           }
           return total;
@@ -142,8 +141,7 @@ public:
             b, loc, sum([&](Value from, int64_t lanes) { return relative(from, lanes); }), scale);
         Value spread = arith::MulFOp::create(
             b, loc, sum([&](Value from, int64_t lanes) -> Value {
-              Value d = arith::SubFOp::create(b, loc, relative(from, lanes),
-                                              splat(offset, lanes));
+              Value d = arith::SubFOp::create(b, loc, relative(from, lanes), splat(offset, lanes));
               return arith::MulFOp::create(b, loc, d, d);
             }),
             scale);
@@ -158,12 +156,12 @@ public:
         Value step = arith::MulFOp::create(b, loc, c2, delta);
         Value newM = arith::AddFOp::create(b, loc, m, step);
         Value kept = arith::MulFOp::create(b, loc, c1, v);
-        Value own = arith::MulFOp::create(b, loc, c2,
-                                          Value(arith::ExtFOp::create(b, loc, f64, spread)));
-        Value between = arith::MulFOp::create(
-            b, loc, c1, Value(arith::MulFOp::create(b, loc, step, delta)));
-        Value newV = arith::AddFOp::create(
-            b, loc, Value(arith::AddFOp::create(b, loc, kept, own)), between);
+        Value own =
+            arith::MulFOp::create(b, loc, c2, Value(arith::ExtFOp::create(b, loc, f64, spread)));
+        Value between =
+            arith::MulFOp::create(b, loc, c1, Value(arith::MulFOp::create(b, loc, step, delta)));
+        Value newV =
+            arith::AddFOp::create(b, loc, Value(arith::AddFOp::create(b, loc, kept, own)), between);
         memref::StoreOp::create(b, loc, newM, moments, ValueRange{slot});
         memref::StoreOp::create(b, loc, newV, moments, ValueRange{slotV});
 
@@ -171,8 +169,8 @@ public:
             b, loc, Value(arith::AddFOp::create(b, loc, newV, f64Constant(eps))));
         Value r = arith::TruncFOp::create(
             b, loc, f32, Value(arith::DivFOp::create(b, loc, f64Constant(1), root)));
-        Value shift = arith::TruncFOp::create(
-            b, loc, f32, Value(arith::SubFOp::create(b, loc, newM, x0Wide)));
+        Value shift = arith::TruncFOp::create(b, loc, f32,
+                                              Value(arith::SubFOp::create(b, loc, newM, x0Wide)));
 
         auto write = [&](Value lane, int64_t lanes) {
           Value parameterAt = add(add(frame.channel, inTile), lane);
@@ -234,32 +232,28 @@ FailureOr<func::FuncOp> emitCountKernel(mega::GroupOp group, ModuleOp module,
   OpBuilder &b = kernel.b;
   Location loc = kernel.loc;
   auto index = [&](int64_t v) -> Value { return arith::ConstantIndexOp::create(b, loc, v); };
-  auto grid = scf::ForallOp::create(b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0)},
-                                    ArrayRef<OpFoldResult>{b.getIndexAttr(1)},
-                                    ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ValueRange{},
-                                    std::nullopt);
+  auto grid = scf::ForallOp::create(
+      b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0)}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)},
+      ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
   b.setInsertionPointToStart(grid.getBody());
   for (auto norm : group.getBody(0)->getOps<mega::TimestepNormOp>()) {
     Value count = kernel.operandParameter(norm.getCount());
     Value mask = norm.getMask() ? kernel.operandParameter(norm.getMask()) : Value();
-    Value length =
-        arith::IndexCastOp::create(b, loc, b.getI64Type(), kernel.frame.length);
+    Value length = arith::IndexCastOp::create(b, loc, b.getI64Type(), kernel.frame.length);
     auto loop = scf::ForOp::create(b, loc, index(0), kernel.frame.batch, index(1));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
     Value at = arith::MulIOp::create(b, loc, loop.getInductionVar(), index(8));
     Value n = memref::LoadOp::create(b, loc, count, ValueRange{at});
     if (mask) {
-      Value from =
-          arith::MulIOp::create(b, loc, loop.getInductionVar(), kernel.frame.length);
+      Value from = arith::MulIOp::create(b, loc, loop.getInductionVar(), kernel.frame.length);
       auto steps = scf::ForOp::create(
           b, loc, index(0), kernel.frame.length, index(1), ValueRange{n},
           [&](OpBuilder &nb, Location, Value t, ValueRange carried) {
             Value byte = memref::LoadOp::create(
                 nb, loc, mask, ValueRange{arith::AddIOp::create(nb, loc, from, t)});
             Value zero = arith::ConstantOp::create(nb, loc, nb.getI8IntegerAttr(0));
-            Value valid =
-                arith::CmpIOp::create(nb, loc, arith::CmpIPredicate::eq, byte, zero);
+            Value valid = arith::CmpIOp::create(nb, loc, arith::CmpIPredicate::eq, byte, zero);
             Value one = arith::ExtUIOp::create(nb, loc, nb.getI64Type(), valid);
             scf::YieldOp::create(nb, loc, Value(arith::AddIOp::create(nb, loc, carried[0], one)));
           });

@@ -100,8 +100,7 @@ public:
   virtual void end() {}
 
 protected:
-  explicit StreamOpEmitter(StreamFrame &frame)
-      : StreamBuilder(frame.b, frame.loc), frame(frame) {}
+  explicit StreamOpEmitter(StreamFrame &frame) : StreamBuilder(frame.b, frame.loc), frame(frame) {}
 
   StreamFrame &frame;
 };

@@ -173,8 +173,8 @@ void checkEverywhere(const Case &c, uint64_t seed, bool bf16 = true) {
 }
 
 /// y = init + Σ_n read h with h_t = decay h + drive; all but y and init [B, L, D * N].
-Tensor scanAndRead(const Tensor &decay, const Tensor &drive, const Tensor &read,
-                   const Tensor &init, Tensor &h) {
+Tensor scanAndRead(const Tensor &decay, const Tensor &drive, const Tensor &read, const Tensor &init,
+                   Tensor &h) {
   std::vector<int64_t> shape = h.shape;
   h.shape = {shape[0], shape[1] * shape[2]};
   Tensor all = reference::scan(decay, drive, h, /*isComplex=*/false), y = init;
@@ -253,9 +253,8 @@ TEST(Scan, RealMovingAverage) {
       init[i] *= omega[i % s.channels];
     c.expected = scanAndRead(
         points(c, [&](auto, auto, int64_t d, int64_t n) { return q[d * s.modes + n]; }),
-        points(c, [&](int64_t b, int64_t t, int64_t d, int64_t n) {
-          return p[d * s.modes + n] * at(b, t, d);
-        }),
+        points(c, [&](int64_t b, int64_t t, int64_t d,
+                      int64_t n) { return p[d * s.modes + n] * at(b, t, d); }),
         points(c, [&](auto, auto, int64_t d, int64_t n) { return g[d * s.modes + n]; }), init, h);
     c.expectedStates = {h};
     checkEverywhere(c, uint64_t(s.channels));
@@ -293,9 +292,8 @@ TEST(Scan, ComplexMovingAverage) {
     Case c = makeCase("complex_ema", 3, s.length, s.channels, s.modes);
     int64_t D = s.channels, N = s.modes;
     Tensor x = random({3, s.length, D}, 1), omega = random({D}, 5);
-    reference::CemaCoefficients k =
-        reference::cemaCoefficients(random({D, N, 1}, 2), random({D, N, 1}, 3),
-                                    random({D, 1, 1}, 4), random({D, N, 2}, 6));
+    reference::CemaCoefficients k = reference::cemaCoefficients(
+        random({D, N, 1}, 2), random({D, N, 1}, 3), random({D, 1, 1}, 4), random({D, N, 2}, 6));
     Tensor parts[2] = {random({3, D, N}, 7), random({3, D, N}, 8)};
     Tensor qre({D, N}), qim({D, N}), gre({D, N}), gim({D, N}), h({3, D, N, 2});
     for (int64_t i = 0; i < D * N; ++i) {
@@ -362,12 +360,12 @@ void expectSelectiveScan(Case &c, const Tensor &u, const Tensor &delta, const Te
   for (int64_t i = 0; i < init.size(); ++i)
     init[i] *= skip[i % c.channels];
   c.expected = scanAndRead(
-      points(c, [&](int64_t b, int64_t t, int64_t d, int64_t n) {
-        return std::exp(channel(delta, b, t, d) * A[d * c.modes + n]);
-      }),
-      points(c, [&](int64_t b, int64_t t, int64_t d, int64_t n) {
-        return channel(delta, b, t, d) * mode(B, b, t, n) * channel(u, b, t, d);
-      }),
+      points(c, [&](int64_t b, int64_t t, int64_t d,
+                    int64_t n) { return std::exp(channel(delta, b, t, d) * A[d * c.modes + n]); }),
+      points(c,
+             [&](int64_t b, int64_t t, int64_t d, int64_t n) {
+               return channel(delta, b, t, d) * mode(B, b, t, n) * channel(u, b, t, d);
+             }),
       points(c, [&](int64_t b, int64_t t, auto, int64_t n) { return mode(C, b, t, n); }), init, h);
   c.expectedStates = {h};
 }
