@@ -221,9 +221,11 @@ private:
     }
 
     std::string name = prefix + group.getName().str();
-    for (StringRef part : {"mega.before", "mega.kernels", "mega.after"})
+    const std::pair<StringRef, StringRef> parts[] = {
+        {"mega.before", "_append"}, {"mega.kernels", ""}, {"mega.after", "_count"}};
+    for (auto [part, suffix] : parts)
       if (auto kernels = group->getAttrOfType<ArrayAttr>(part))
-        if (failed(launchKernels(group, kernels, operands, results, name)))
+        if (failed(launchKernels(group, kernels, operands, results, name + suffix.str())))
           return failure();
     return success();
   }
