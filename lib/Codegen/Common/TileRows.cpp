@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -94,6 +95,8 @@ void fuseElementwise(FunctionOpInterface function) {
            producer.getNumReductionLoops() == 0 && consumer.getNumReductionLoops() == 0 &&
            producer.getNumLoops() == consumer.getNumLoops();
   });
+  // A size that is asked of a producer would count as one more reader of it.
+  memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
   (void)applyPatternsGreedily(function, std::move(patterns));
 }
 

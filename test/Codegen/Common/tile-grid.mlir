@@ -110,3 +110,24 @@ func.func @heads(%x: tensor<?x?x64xf32>, %w: tensor<128x64xf32>) -> tensor<?x?x2
   }
   return %g : tensor<?x?x2x64xf32>
 }
+
+// Elementwise ops become one loop.
+
+// CHECK-LABEL: func.func private @k5_elementwise_r4(
+// CHECK:         linalg.generic
+// CHECK:         arith.addf
+// CHECK-NEXT:    arith.mulf
+// CHECK-NEXT:    arith.mulf
+// CHECK-NEXT:    linalg.yield
+// CHECK-NOT:     linalg.generic
+// CHECK:       return
+func.func @elementwise(%x: tensor<?x?x64xf32>, %y: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
+  %g = mega.group "elementwise" (%a = %x : tensor<?x?x64xf32>, %b = %y : tensor<?x?x64xf32>)
+      -> (tensor<?x?x64xf32>) schedule(<row_tiles = [4]>) {
+    %s = arith.addf %a, %b : tensor<?x?x64xf32>
+    %p = arith.mulf %s, %b : tensor<?x?x64xf32>
+    %q = arith.mulf %p, %p : tensor<?x?x64xf32>
+    mega.yield %q : tensor<?x?x64xf32>
+  }
+  return %g : tensor<?x?x64xf32>
+}
