@@ -194,8 +194,16 @@ private:
         llvm::all_of(op->getOperandTypes(), [](Type type) {
           auto tensor = dyn_cast<RankedTensorType>(type);
           return tensor && (tensor.getRank() == 3 || tensor.getRank() == 4);
-        }))
+        })) {
+      // Kernels are linked with no library.
+      if (isa<math::MathDialect>(op->getDialect()) &&
+          !isa<math::ExpOp, math::LogOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::RsqrtOp,
+               math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp, math::RoundEvenOp,
+               math::TruncOp, math::CopySignOp>(op))
+        return op->emitOpError("has no form in a kernel, which cannot call a library; exp, log, "
+                               "tanh, erf and sqrt have one");
       return emitArith(op), success();
+    }
     return op->emitOpError("has no row-wise form for a kernel");
   }
 
