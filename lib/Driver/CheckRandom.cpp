@@ -99,7 +99,7 @@ void Generator::heads() {
   golden_.config.num_heads = pick<int64_t>({1, 2, 3});
   golden_.config.z_dim = golden_.config.num_heads * pick<int64_t>({2, 8, 10, 20});
   golden_.config.value_dim = golden_.config.num_heads * pick<int64_t>({5, 16, 27, 48});
-  golden_.config.chunk_size = pick<int64_t>({1, 7, 24, 100});
+  golden_.config.chunk_size = pick<int64_t>({1, 7, 24, 100, 300});
   golden_.config.rope_base = pick<double>({10000, 100000});
 }
 
@@ -281,7 +281,7 @@ void Generator::expect() {
     tolerance = {Measure::MaxRelative, offsetTolerance(golden_.inputs[0].value, dtype_)};
   // Runs by the reference cannot fail: the case was made to be valid.
   auto program = referenceRunner()->compile(golden_, "", dtype_);
-  auto session = (*program)->start(golden_.batch);
+  auto session = (*program)->start(golden_.batch, 0);
   for (const CaseState &state : golden_.states)
     if (state.initial)
       (void)(*session)->setState(state.name, state.type, *state.initial);
@@ -321,7 +321,7 @@ void Generator::expect() {
 
 GoldenCase Generator::make() {
   golden_.batch = pick<int64_t>({1, 2, 3});
-  golden_.length = pick<int64_t>({1, 2, 37, 211, 513});
+  golden_.length = pick<int64_t>({1, 2, 37, 211, 290, 513});
   switch (golden_.kind) {
   case CaseKind::TimestepNorm:
     timestepNorm();

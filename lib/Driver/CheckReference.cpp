@@ -36,6 +36,13 @@ public:
 
   Status run(const std::vector<CaseInput> &inputs, std::map<std::string, Tensor> &outputs) override;
 
+  Result<Tensor> prefill(const CaseInput &tokens) override {
+    std::map<std::string, Tensor> outputs;
+    OTODUS_RETURN_IF_ERROR(run({tokens}, outputs));
+    const Tensor &logits = outputs.begin()->second;
+    return reference::steps(logits, logits.dim(1) - 1, logits.dim(1));
+  }
+
   Result<std::vector<int64_t>> positions() override {
     return model_ ? modelState_.position : position_;
   }
@@ -153,7 +160,7 @@ class ReferenceProgram : public CaseProgram {
 public:
   ReferenceProgram(const GoldenCase &golden, std::optional<reference::Model> model)
       : golden_(golden), model_(std::move(model)) {}
-  Result<std::unique_ptr<CaseSession>> start(int64_t batch) override {
+  Result<std::unique_ptr<CaseSession>> start(int64_t batch, int) override {
     return std::unique_ptr<CaseSession>(
         std::make_unique<ReferenceSession>(golden_, model_ ? &*model_ : nullptr, batch));
   }

@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <ostream>
+#include <utility>
 
 namespace otodus::driver {
 
@@ -56,6 +58,15 @@ std::vector<CaseInput> stepsOf(const std::vector<CaseInput> &inputs, int64_t beg
   return result;
 }
 
+/// Sequence `b` of x [B, ...], as a batch of one.
+Tensor sequenceOf(const Tensor &x, int64_t b) {
+  std::vector<int64_t> shape = x.shape;
+  shape[0] = 1;
+  int64_t size = x.size() / x.dim(0);
+  auto begin = x.data.begin() + b * size;
+  return Tensor(shape, std::vector<double>(begin, begin + size));
+}
+
 CaseInput tokenInput(const Tokens &tokens) {
   return {"tokens", CaseType::Int32,
           Tensor({tokens.batch, tokens.length},
@@ -69,10 +80,22 @@ public:
       : golden_(golden), program_(program), options_(options), out_(out), counts_(counts) {}
 
   Status run() {
-    if (options_.forward)
-      OTODUS_RETURN_IF_ERROR(runSplit({golden_.length}, ""));
-    if (options_.stream && !golden_.pieces.empty())
-      OTODUS_RETURN_IF_ERROR(runSplit(golden_.pieces, " (pieces)"));
+    if (golden_.expectations.empty() && !golden_.normWindow && !golden_.greedy)
+      return {}; // results that agree with each other alone are no check
+    bool stream = options_.stream && !golden_.pieces.empty();
+    Results whole, pieces;
+    if (options_.forward) {
+      OTODUS_RETURN_IF_ERROR(runSplit({golden_.length}, "", whole));
+      OTODUS_RETURN_IF_ERROR(runComposition(whole));
+    }
+    if (stream)
+      OTODUS_RETURN_IF_ERROR(runSplit(golden_.pieces, " (pieces)", pieces));
+    if (stream && options_.forward)
+      comparePartition(whole, pieces);
+    if (golden_.kind == CaseKind::Model && options_.forward)
+      OTODUS_RETURN_IF_ERROR(runPrefill({golden_.length}, "prefill logits", whole));
+    if (golden_.kind == CaseKind::Model && stream && options_.forward)
+      OTODUS_RETURN_IF_ERROR(runPrefill(golden_.pieces, "prefill logits (pieces)", whole));
     if (options_.stream && golden_.normWindow)
       OTODUS_RETURN_IF_ERROR(runWindow());
     if (options_.stream && golden_.greedy)
@@ -81,6 +104,12 @@ public:
   }
 
 private:
+  /// What a run leaves behind.
+  struct Results {
+    std::map<std::string, Tensor> outputs; ///< of all steps
+    std::map<std::string, Tensor> states;  ///< afterwards
+  };
+
   void report(const std::string &label, double error, double tolerance, bool ok) {
     char text[256];
     std::snprintf(text, sizeof(text), "  %-44s %9.2e %9.2e  %s\n", label.c_str(), error, tolerance,
@@ -131,17 +160,154 @@ private:
     return {};
   }
 
-  Result<std::unique_ptr<CaseSession>> start(int64_t batch) {
-    Result<std::unique_ptr<CaseSession>> session = program_.start(batch);
+  /// With `only` the batch is that sequence alone.
+  Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads = 0,
+                                             std::optional<int64_t> only = {}) {
+    Result<std::unique_ptr<CaseSession>> session = program_.start(batch, threads);
     if (!session.isOk())
       return session;
     for (const CaseState &state : golden_.states)
       if (state.initial)
-        OTODUS_RETURN_IF_ERROR((*session)->setState(state.name, state.type, *state.initial));
+        OTODUS_RETURN_IF_ERROR((*session)->setState(
+            state.name, state.type, only ? sequenceOf(*state.initial, *only) : *state.initial));
     return session;
   }
 
-  Status runSplit(const std::vector<int64_t> &pieces, const std::string &suffix) {
+  std::vector<std::string> stateNames() const {
+    std::vector<std::string> names;
+    for (const CaseState &state : golden_.states)
+      names.push_back(state.name);
+    if (golden_.kind != CaseKind::Model)
+      return names;
+    for (int64_t layer = 0; layer < golden_.config.num_layers; ++layer)
+      for (const char *what : {"timenorm.count", "timenorm.mean", "timenorm.variance", "cema.h",
+                               "attention.keys", "attention.values"})
+        names.push_back(layerStateName(layer, std::string("mega.") + what));
+    for (const char *what : {"count", "mean", "variance"})
+      names.push_back(std::string("output.final_norm.") + what);
+    return names;
+  }
+
+  Status readStates(CaseSession &session, Results &results) {
+    for (const std::string &name : stateNames()) {
+      Result<Tensor> state = session.state(name);
+      if (!state.isOk())
+        return state.status();
+      results.states[name] = std::move(*state);
+    }
+    return {};
+  }
+
+  /// Measure and tolerance of the results under `name`; counts are exact.
+  std::pair<Measure, double> toleranceOf(const std::string &name) const {
+    if (name.ends_with("count"))
+      return {Measure::Exact, 0};
+    const Expectation *first = nullptr;
+    for (const Expectation &expectation : golden_.expectations) {
+      if (expectation.measure == Measure::Exact)
+        continue;
+      if (expectation.name == name)
+        return {expectation.measure, expectation.tolerance};
+      if (!first)
+        first = &expectation;
+    }
+    return first ? std::pair(first->measure, first->tolerance)
+                 : std::pair(Measure::MaxRelative, 0.0);
+  }
+
+  /// The partition law: pieces with carried state give what one call gives, within 1e-5 unless
+  /// the inputs are far from 0 compared with their spread. Both sides are compiled results.
+  void comparePartition(const Results &whole, const Results &pieces) {
+    auto one = [&](const std::string &name, const Tensor &found, const Tensor &expected) {
+      auto [measure, tolerance] = toleranceOf(name);
+      if (options_.dtype == "f32" && measure != Measure::Exact && !golden_.keepInputsF32) {
+        measure = Measure::MaxRelative;
+        tolerance = 1e-5;
+      }
+      if (found.size() || expected.size())
+        compare(name + " (whole vs pieces)", measure, tolerance, found, expected);
+    };
+    for (const auto &[name, value] : whole.outputs)
+      one(name, pieces.outputs.at(name), value);
+    for (const auto &[name, value] : whole.states)
+      one(name, pieces.states.at(name), value);
+  }
+
+  /// Threads and neighbours in the batch change no bit.
+  Status runComposition(const Results &whole) {
+    auto differing = [](const std::map<std::string, Tensor> &found,
+                        const std::map<std::string, Tensor> &expected) {
+      double count = 0;
+      for (const auto &[name, value] : expected)
+        if (auto it = found.find(name); it != found.end())
+          count += measureError(Measure::Exact, it->second, value);
+        else
+          count += static_cast<double>(value.size());
+      return count;
+    };
+    for (int threads : {1, 2}) {
+      Result<std::unique_ptr<CaseSession>> session = start(golden_.batch, threads);
+      if (!session.isOk())
+        return session.status();
+      Results results;
+      OTODUS_RETURN_IF_ERROR((*session)->run(golden_.inputs, results.outputs));
+      OTODUS_RETURN_IF_ERROR(readStates(**session, results));
+      double count = differing(results.outputs, whole.outputs) +
+                     differing(results.states, whole.states);
+      report(threads == 1 ? "elements changed by 1 thread" : "elements changed by 2 threads", count,
+             0, count == 0);
+    }
+    if (golden_.batch == 1)
+      return {};
+    double count = 0;
+    for (int64_t b = 0; b < golden_.batch; ++b) {
+      Result<std::unique_ptr<CaseSession>> session = start(1, 0, b);
+      if (!session.isOk())
+        return session.status();
+      std::vector<CaseInput> inputs;
+      for (const CaseInput &input : golden_.inputs)
+        inputs.push_back({input.name, input.type, sequenceOf(input.value, b)});
+      Results alone;
+      OTODUS_RETURN_IF_ERROR((*session)->run(inputs, alone.outputs));
+      OTODUS_RETURN_IF_ERROR(readStates(**session, alone));
+      for (const auto &[name, value] : alone.outputs)
+        count += measureError(Measure::Exact, value, sequenceOf(whole.outputs.at(name), b));
+      for (const auto &[name, value] : alone.states)
+        if (value.size())
+          count += measureError(Measure::Exact, value, sequenceOf(whole.states.at(name), b));
+    }
+    report("elements changed by the batch", count, 0, count == 0);
+    return {};
+  }
+
+  /// Fresh sequences through @prefill; after every piece its logits are @forward's of that step.
+  Status runPrefill(const std::vector<int64_t> &pieces, const std::string &label,
+                    const Results &whole) {
+    auto it = whole.outputs.find("logits");
+    if (it == whole.outputs.end())
+      return Status(Code::Internal, golden_.name + ": the program has no output logits");
+    Result<std::unique_ptr<CaseSession>> session = start(golden_.batch);
+    if (!session.isOk())
+      return session.status();
+    std::vector<Tensor> found, expected;
+    int64_t begin = 0, end = 0;
+    for (int64_t piece : pieces) {
+      end = begin + piece;
+      Result<Tensor> last = (*session)->prefill(stepsOf(golden_.inputs, begin, end)[0]);
+      if (!last.isOk())
+        return last.status();
+      found.push_back(std::move(*last));
+      expected.push_back(reference::steps(it->second, end - 1, end));
+      begin = end;
+    }
+    auto [measure, tolerance] = toleranceOf("logits");
+    compare(label, measure, tolerance, reference::joinSteps(found), reference::joinSteps(expected));
+    return {};
+  }
+
+  /// `results` gets the program's own results.
+  Status runSplit(const std::vector<int64_t> &pieces, const std::string &suffix,
+                  Results &results) {
     Result<std::unique_ptr<CaseSession>> session = start(golden_.batch);
     if (!session.isOk())
       return session.status();
@@ -162,6 +328,8 @@ private:
     std::map<std::string, Tensor> outputs;
     for (const auto &[name, values] : parts)
       outputs[name] = reference::joinSteps(values);
+    results.outputs = outputs;
+    OTODUS_RETURN_IF_ERROR(readStates(**session, results));
     if (golden_.targets && outputs.contains("logits")) {
       Tensor nll = reference::negativeLogLikelihood(outputs["logits"], *golden_.targets);
       double sum = std::accumulate(nll.data.begin(), nll.data.end(), 0.0);

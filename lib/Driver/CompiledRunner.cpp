@@ -39,41 +39,19 @@ private:
 
 class Session : public CaseSession {
 public:
-  Session(std::unique_ptr<runtime::Session> session, std::string function)
-      : session_(std::move(session)), function_(std::move(function)) {}
+  Session(std::unique_ptr<runtime::Session> session, std::string function, std::string prefill)
+      : session_(std::move(session)), function_(std::move(function)),
+        prefill_(std::move(prefill)) {}
 
   Status run(const std::vector<CaseInput> &inputs,
              std::map<std::string, reference::Tensor> &outputs) override {
-    std::deque<Array> arrays;
-    std::map<std::string, runtime::TensorView> views;
-    int64_t length = 0;
-    for (const CaseInput &input : inputs) {
-      if (input.value.rank() < 2)
-        return Status(Code::Internal, "input '" + input.name + "' has no time");
-      length = std::max(length, input.value.shape[1]);
-      arrays.emplace_back(input.type, input.value);
-      views[input.name] = arrays.back().view();
-    }
-    const formats::Function *function = session_->model().function(function_);
-    std::map<std::string, runtime::MutableTensorView> targets;
-    std::map<std::string, std::vector<float>> values;
-    for (const formats::Argument &output : function->outputs) {
-      std::vector<int64_t> shape = {
-          session_->batch(), output.kind == formats::ArgumentKind::LastRows ? 1 : length};
-      shape.insert(shape.end(), output.trailing.begin(), output.trailing.end());
-      int64_t elements = 1;
-      for (int64_t extent : shape)
-        elements *= extent;
-      std::vector<float> &value = values[output.name];
-      value.resize(static_cast<size_t>(elements));
-      targets[output.name] = {formats::DType::F32, shape, value.data()};
-    }
-    OTODUS_RETURN_IF_ERROR(session_->run(function_, views, targets));
-    for (const auto &[name, target] : targets) {
-      const std::vector<float> &value = values[name];
-      outputs[name] = reference::Tensor(target.shape, std::vector<double>(value.begin(), value.end()));
-    }
-    return Status::ok();
+    return call(function_, inputs, outputs);
+  }
+
+  Result<reference::Tensor> prefill(const CaseInput &tokens) override {
+    std::map<std::string, reference::Tensor> outputs;
+    OTODUS_RETURN_IF_ERROR(call(prefill_, {tokens}, outputs));
+    return std::move(outputs["logits"]);
   }
 
   Result<reference::Tensor> state(const std::string &name) override {
@@ -94,29 +72,70 @@ public:
   Result<std::vector<int64_t>> positions() override { return session_->positions(); }
 
 private:
+  Status call(const std::string &name, const std::vector<CaseInput> &inputs,
+              std::map<std::string, reference::Tensor> &outputs) {
+    std::deque<Array> arrays;
+    std::map<std::string, runtime::TensorView> views;
+    int64_t length = 0;
+    for (const CaseInput &input : inputs) {
+      if (input.value.rank() < 2)
+        return Status(Code::Internal, "input '" + input.name + "' has no time");
+      length = std::max(length, input.value.shape[1]);
+      arrays.emplace_back(input.type, input.value);
+      views[input.name] = arrays.back().view();
+    }
+    const formats::Function *function = session_->model().function(name);
+    std::map<std::string, runtime::MutableTensorView> targets;
+    std::map<std::string, std::vector<float>> values;
+    for (const formats::Argument &output : function->outputs) {
+      std::vector<int64_t> shape = {
+          session_->batch(), output.kind == formats::ArgumentKind::LastRows ? 1 : length};
+      shape.insert(shape.end(), output.trailing.begin(), output.trailing.end());
+      int64_t elements = 1;
+      for (int64_t extent : shape)
+        elements *= extent;
+      std::vector<float> &value = values[output.name];
+      value.resize(static_cast<size_t>(elements));
+      targets[output.name] = {formats::DType::F32, shape, value.data()};
+    }
+    OTODUS_RETURN_IF_ERROR(session_->run(name, views, targets));
+    for (const auto &[output, target] : targets) {
+      const std::vector<float> &value = values[output];
+      outputs[output] =
+          reference::Tensor(target.shape, std::vector<double>(value.begin(), value.end()));
+    }
+    return Status::ok();
+  }
+
   std::unique_ptr<runtime::Session> session_;
-  std::string function_;
+  std::string function_, prefill_;
 };
 
 class Program : public CaseProgram {
 public:
-  Program(LoadedModel loaded, std::string function)
-      : loaded_(std::move(loaded)), function_(std::move(function)) {}
+  Program(LoadedModel loaded, std::string function, std::string prefill)
+      : loaded_(std::move(loaded)), function_(std::move(function)), prefill_(std::move(prefill)) {}
 
-  Result<std::unique_ptr<CaseSession>> start(int64_t batch) override {
+  Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads) override {
     runtime::SessionOptions options;
     options.batch = batch;
     options.pool = loaded_.pool;
+    if (threads) {
+      runtime::ThreadPoolOptions poolOptions;
+      poolOptions.threads = threads;
+      options.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
+    }
     Result<std::unique_ptr<runtime::Session>> session =
         runtime::Session::create(loaded_.model, options);
     if (!session.isOk())
       return session.status();
-    return std::unique_ptr<CaseSession>(std::make_unique<Session>(std::move(*session), function_));
+    return std::unique_ptr<CaseSession>(
+        std::make_unique<Session>(std::move(*session), function_, prefill_));
   }
 
 private:
   LoadedModel loaded_;
-  std::string function_;
+  std::string function_, prefill_;
 };
 
 class Runner : public CaseRunner {
@@ -144,17 +163,20 @@ public:
                                      : openModuleText(module, golden.name, weights, flags);
     if (!loaded.isOk())
       return loaded.status();
-    std::string function = "forward";
+    std::string function = "forward", prefill;
     if (golden.kind == CaseKind::Model) {
       Result<TokenFunctions> functions = findTokenFunctions(*loaded->model, golden.name);
       if (!functions.isOk())
         return functions.status();
       function = functions->all;
+      prefill = functions->last;
     }
     if (!loaded->model->function(function))
       return Status(Code::Internal, golden.name + ": the compiled case has no function @forward");
+    if (golden.kind == CaseKind::Model && prefill.empty())
+      return Status(Code::Internal, golden.name + ": the compiled model has no function @prefill");
     return std::unique_ptr<CaseProgram>(
-        std::make_unique<Program>(std::move(*loaded), std::move(function)));
+        std::make_unique<Program>(std::move(*loaded), std::move(function), std::move(prefill)));
   }
 
 private:

@@ -130,10 +130,10 @@ struct Step {
   std::vector<OtodusKernel> kernels; ///< one per variant
   size_t firstPointer = 0;           ///< of its buffers in Plan::pointers
   // For Plan::length:
-  OtodusKernel kernel = nullptr;
+  size_t variant = 0;
   int64_t items = 0;
-  // Profile:
-  int64_t calls = 0, nanoseconds = 0;
+  // Profile, per variant:
+  std::vector<int64_t> calls, nanoseconds;
 };
 
 /// A function bound to this session's memory.
@@ -396,7 +396,7 @@ void Session::Impl::choose(Plan &plan, int64_t length) {
         bestTile = tile;
       }
     }
-    step.kernel = step.kernels[best];
+    step.variant = best;
     step.items = 1;
     for (const formats::Extent &extent : launch.variants[best].grid) {
       int64_t value = extentOf(extent.symbol, batch, length);
@@ -430,12 +430,12 @@ void Session::Impl::runPiece(Plan &plan, int64_t length) {
     before = Clock::now();
   for (Step &step : plan.steps) {
     arguments.buffers = plan.pointers.data() + step.firstPointer;
-    device.launch(*pool, step.kernel, arguments, step.items);
+    device.launch(*pool, step.kernels[step.variant], arguments, step.items);
     if (profiling) {
       Clock::time_point after = Clock::now();
-      step.nanoseconds +=
+      step.nanoseconds[step.variant] +=
           std::chrono::duration_cast<std::chrono::nanoseconds>(after - before).count();
-      ++step.calls;
+      ++step.calls[step.variant];
       before = after;
     }
   }
@@ -681,6 +681,8 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
       step.launch = &launch;
       for (const Variant &variant : launch.variants)
         step.kernels.push_back(impl->model->image_->find(variant.entry));
+      step.calls.resize(step.kernels.size());
+      step.nanoseconds.resize(step.kernels.size());
       plan.steps.push_back(std::move(step));
     }
     impl->plans.push_back(std::move(plan));
@@ -910,8 +912,11 @@ std::vector<LaunchProfile> Session::profile() const {
   std::vector<LaunchProfile> result;
   for (const Plan &plan : impl_->plans)
     for (const Step &step : plan.steps)
-      if (step.calls)
-        result.push_back({plan.function->name, step.launch->name, step.calls, step.nanoseconds});
+      for (size_t i = 0; i < step.kernels.size(); ++i)
+        if (step.calls[i])
+          result.push_back({plan.function->name, step.launch->name,
+                            step.launch->variants[i].rowTile, step.calls[i],
+                            step.nanoseconds[i]});
   return result;
 }
 

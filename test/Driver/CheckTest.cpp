@@ -64,7 +64,7 @@ Outcome check(const GoldenCase &golden, CaseRunner &runner, const CheckOptions &
 /// The reference with one thing wrong.
 class WrongRunner : public CaseRunner {
 public:
-  enum Fault { Nan, SmallError, ForgetsState, RoundsState };
+  enum Fault { Nan, SmallError, ForgetsState, RoundsState, SeesTheBatch, SeesThreads, WrongPrefill };
   explicit WrongRunner(Fault fault) : fault_(fault) {}
 
   Result<std::unique_ptr<CaseProgram>> compile(const GoldenCase &golden, const std::string &module,
@@ -78,9 +78,10 @@ public:
 
 private:
   struct Session : CaseSession {
-    Session(Fault fault, const GoldenCase &golden, CaseProgram &program, int64_t batch)
-        : fault(fault), golden(golden), program(program), batch(batch),
-          right(std::move(*program.start(batch))) {}
+    Session(Fault fault, const GoldenCase &golden, CaseProgram &program, int64_t batch,
+            int threads)
+        : fault(fault), golden(golden), program(program), batch(batch), threads(threads),
+          right(std::move(*program.start(batch, 0))) {}
     Status run(const std::vector<CaseInput> &inputs,
                std::map<std::string, Tensor> &outputs) override {
       OTODUS_RETURN_IF_ERROR(right->run(inputs, outputs));
@@ -90,8 +91,10 @@ private:
       if (fault == SmallError)
         for (int64_t i = 0; i < first.size(); ++i) // uneven, or a softmax would not see it
           first[i] += 1e-3 * static_cast<double>(i % 3);
+      if ((fault == SeesTheBatch && batch > 1) || (fault == SeesThreads && threads == 2))
+        first[0] += 1e-12;
       if (fault == ForgetsState)
-        right = std::move(*program.start(batch));
+        right = std::move(*program.start(batch, 0));
       for (const CaseState &carried : golden.states)
         if (fault == RoundsState && carried.type == CaseType::Float) {
           Tensor value = *right->state(carried.name);
@@ -102,6 +105,12 @@ private:
       return {};
     }
     Result<Tensor> state(const std::string &name) override { return right->state(name); }
+    Result<Tensor> prefill(const CaseInput &tokens) override {
+      Result<Tensor> logits = right->prefill(tokens);
+      if (fault == WrongPrefill && tokens.value.dim(1) > 1)
+        (*logits)[logits->size() - 1] += 0.01;
+      return logits;
+    }
     Status setState(const std::string &name, CaseType type, const Tensor &value) override {
       return right->setState(name, type, value);
     }
@@ -110,13 +119,15 @@ private:
     const GoldenCase &golden;
     CaseProgram &program;
     int64_t batch;
+    int threads;
     std::unique_ptr<CaseSession> right;
   };
   struct Program : CaseProgram {
     Program(Fault fault, const GoldenCase &golden, std::unique_ptr<CaseProgram> right)
         : fault(fault), golden(golden), right(std::move(right)) {}
-    Result<std::unique_ptr<CaseSession>> start(int64_t batch) override {
-      return std::unique_ptr<CaseSession>(std::make_unique<Session>(fault, golden, *right, batch));
+    Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads) override {
+      return std::unique_ptr<CaseSession>(
+          std::make_unique<Session>(fault, golden, *right, batch, threads));
     }
     Fault fault;
     const GoldenCase &golden;
@@ -172,7 +183,7 @@ TEST(GoldenCase, KnowsWhatItDoesNotCheck) {
   EXPECT_EQ(golden.notChecked.size(), 6u);
   Outcome outcome = check(golden, *referenceRunner());
   EXPECT_EQ(outcome.counts.notChecked, 6);
-  EXPECT_EQ(outcome.counts.ok, 2); // y and h
+  EXPECT_EQ(outcome.counts.ok, 2 + 3); // y and h; threads and batch
   EXPECT_NE(outcome.text.find("grad_x not checked"), std::string::npos);
 }
 
@@ -180,13 +191,57 @@ TEST(GoldenCase, ReadsStatesAfterEachPiece) {
   GoldenCase golden = load("tsn_stream");
   EXPECT_EQ(golden.pieces, (std::vector<int64_t>{1, 1, 5, 3, 1, 12}));
   Outcome outcome = check(golden, *referenceRunner());
-  EXPECT_EQ(outcome.counts.ok, 4 + 4 + 18);
+  // Whole, pieces, states in between, whole vs pieces, threads and batch.
+  EXPECT_EQ(outcome.counts.ok, 4 + 4 + 18 + 4 + 3) << outcome.text;
 }
 
 TEST(GoldenCase, NothingComparedFails) {
   GoldenCase golden = load("tsn_basic");
   golden.expectations.clear();
   EXPECT_EQ(check(golden, *referenceRunner()).counts.failed, 1);
+}
+
+/// The line that begins with `label` and space; "" if there is none.
+std::string lineOf(const std::string &text, const std::string &label) {
+  size_t begin = text.find("\n  " + label + " ");
+  return begin == std::string::npos ? "" : text.substr(begin + 1, text.find('\n', begin + 1) - begin);
+}
+
+TEST(GoldenCase, ComparesTheWholeWithItsPieces) {
+  GoldenCase golden = load("cema_stream");
+  Outcome right = check(golden, *referenceRunner());
+  EXPECT_NE(lineOf(right.text, "y (whole vs pieces)").find("ok"), std::string::npos) << right.text;
+  EXPECT_NE(lineOf(right.text, "h (whole vs pieces)").find("ok"), std::string::npos) << right.text;
+  WrongRunner runner(WrongRunner::ForgetsState);
+  Outcome wrong = check(golden, runner);
+  EXPECT_NE(lineOf(wrong.text, "y (whole vs pieces)").find("FAIL"), std::string::npos)
+      << wrong.text;
+}
+
+TEST(GoldenCase, SeesABitThatThreadsOrTheBatchChange) {
+  GoldenCase golden = load("cema_stream");
+  ASSERT_GT(golden.batch, 1);
+  WrongRunner batch(WrongRunner::SeesTheBatch), threads(WrongRunner::SeesThreads);
+  Outcome outcome = check(golden, batch);
+  EXPECT_NE(lineOf(outcome.text, "elements changed by the batch").find("FAIL"), std::string::npos)
+      << outcome.text;
+  EXPECT_EQ(outcome.counts.failed, 1) << outcome.text;
+  outcome = check(golden, threads);
+  EXPECT_NE(lineOf(outcome.text, "elements changed by 2 threads").find("FAIL"), std::string::npos)
+      << outcome.text;
+  EXPECT_EQ(outcome.counts.failed, 1) << outcome.text;
+}
+
+TEST(GoldenCase, ChecksPrefillAgainstForward) {
+  for (const char *name : {"model_train", "model_stream", "tiny-megalodon/expected"}) {
+    GoldenCase golden = load(name);
+    EXPECT_NE(lineOf(check(golden, *referenceRunner()).text, "prefill logits").find("ok"),
+              std::string::npos);
+    WrongRunner runner(WrongRunner::WrongPrefill);
+    Outcome outcome = check(golden, runner);
+    EXPECT_NE(lineOf(outcome.text, "prefill logits").find("FAIL"), std::string::npos)
+        << outcome.text;
+  }
 }
 
 TEST(GoldenCase, UnknownOpIsAnInputError) {

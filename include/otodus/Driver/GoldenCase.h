@@ -154,6 +154,8 @@ public:
   /// Runs @forward over the next steps. `inputs` have [B, L, ...]; every output is filled.
   virtual Status run(const std::vector<CaseInput> &inputs,
                      std::map<std::string, reference::Tensor> &outputs) = 0;
+  /// Models: runs @prefill over the next steps; gives the logits of the last, [B, 1, Vo].
+  virtual Result<reference::Tensor> prefill(const CaseInput &tokens) = 0;
   /// [B, shape...]
   virtual Result<reference::Tensor> state(const std::string &name) = 0;
   virtual Status setState(const std::string &name, CaseType type,
@@ -166,7 +168,8 @@ public:
 class CaseProgram {
 public:
   virtual ~CaseProgram() = default;
-  virtual Result<std::unique_ptr<CaseSession>> start(int64_t batch) = 0;
+  /// `threads` that work on it; 0: as many as the program was made for.
+  virtual Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads) = 0;
 };
 
 /// Compiles cases for one target and dtype.

@@ -28,9 +28,10 @@ struct SessionOptions {
   std::shared_ptr<ThreadPool> pool;
 };
 
-/// Time spent in one launch of the plan, all calls together.
+/// Time spent in one variant of a launch of the plan, all calls together.
 struct LaunchProfile {
   std::string function, launch;
+  int64_t rowTile = 0; ///< of the variant (formats::Variant::rowTile)
   int64_t calls = 0;
   int64_t nanoseconds = 0;
 };
@@ -99,7 +100,7 @@ public:
 
   /// Accumulate time per launch from now on.
   void setProfiling(bool on);
-  /// In the order of the plan; launches that never ran are left out.
+  /// In the order of the plan; launches and variants that never ran are left out.
   std::vector<LaunchProfile> profile() const;
 
 private:
