@@ -127,7 +127,7 @@ void check(const Case &c, const std::string &target, const std::string &element,
   Result<std::unique_ptr<CaseProgram>> program =
       compiledRunner(flags)->compile(c.golden, module, element);
   ASSERT_TRUE(program.isOk()) << program.status().message() << "\n" << module;
-  auto session = (*program)->start(c.batch);
+  auto session = (*program)->start(c.batch, /*threads=*/0);
   ASSERT_TRUE(session.isOk()) << session.status().message();
   for (size_t i = 0; i < c.states.size(); ++i) {
     Status set = (*session)->setState("h" + std::to_string(i), CaseType::Float, c.states[i]);
