@@ -12,19 +12,29 @@ func.func @exponential(%x: vector<16xf32>) -> vector<16xf32> {
   return %y : vector<16xf32>
 }
 
-// Products and sums may fuse; nothing else may change.
+// The sum of a product and something is one op; a difference and a quotient stay.
 
-// CHECK-LABEL: func.func @flags(
-// CHECK:         arith.mulf %{{.*}} fastmath<contract>
-// CHECK:         arith.addf %{{.*}} fastmath<nnan,contract>
-// CHECK:         arith.subf %{{.*}} fastmath<contract>
-// CHECK:         arith.divf %[[A:[^ ]*]], %[[B:[^ ]*]] : vector<16xf32>
-func.func @flags(%x: vector<16xf32>, %y: vector<16xf32>) -> vector<16xf32> {
+// CHECK-LABEL: func.func @fused(
+// CHECK-SAME:    %[[X:[^:]*]]: vector<16xf32>, %[[Y:[^:]*]]: vector<16xf32>
+// CHECK:         %[[S:.*]] = math.fma %[[X]], %[[Y]], %[[Y]]
+// CHECK:         %[[D:.*]] = arith.subf %[[S]], %[[X]] : vector<16xf32>
+// CHECK:         arith.divf %[[D]], %[[Y]] : vector<16xf32>
+func.func @fused(%x: vector<16xf32>, %y: vector<16xf32>) -> vector<16xf32> {
   %p = arith.mulf %x, %y : vector<16xf32>
-  %s = arith.addf %p, %y fastmath<nnan> : vector<16xf32>
+  %s = arith.addf %p, %y : vector<16xf32>
   %d = arith.subf %s, %x : vector<16xf32>
   %q = arith.divf %d, %y : vector<16xf32>
   return %q : vector<16xf32>
+}
+
+// No product, nothing to fuse.
+
+// CHECK-LABEL: func.func @sum(
+// CHECK:         arith.addf
+// CHECK-NOT:     math.fma
+func.func @sum(%x: vector<16xf32>, %y: vector<16xf32>) -> vector<16xf32> {
+  %s = arith.addf %x, %y : vector<16xf32>
+  return %s : vector<16xf32>
 }
 
 // A square root is an instruction and stays.

@@ -48,11 +48,11 @@ def OutlineGrid : Pass<"otodus-outline-grid", "mlir::ModuleOp"> {
 }
 
 def ExpandMath : InterfacePass<"otodus-expand-math", "mlir::FunctionOpInterface"> {
-  let summary = "Replace exponentials by polynomials, and allow products and sums to fuse";
+  let summary = "Replace exponentials by polynomials, and products and sums by fused ones";
   let description = [{
-    `math.exp` on vectors becomes a polynomial (about 1 ulp), and so do `log`, `tanh` and `erf`;
-    elementwise products and sums get the `contract` flag. Afterwards no op needs a library call:
-    one that would is an error.
+    `math.exp` (also `log`, `tanh`, `erf`) on vectors becomes a polynomial of about 1 ulp; the sum
+    of a product and something becomes `math.fma`, in every variant of a kernel alike. Afterwards
+    no op needs a library call; one that would is an error.
 
     See `test/Codegen/CPU/expand-math.mlir` for a before and after.
   }];
