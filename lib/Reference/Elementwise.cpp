@@ -101,6 +101,13 @@ Tensor silu(const Tensor &x) {
   return y;
 }
 
+Tensor scale(const Tensor &x, const Tensor &factor) {
+  Tensor y = x;
+  for (int64_t i = 0; i < y.size(); ++i)
+    y[i] *= factor[i % factor.size()];
+  return y;
+}
+
 Tensor rmsNorm(const Tensor &x, const Tensor *weight, const Tensor *bias, double eps, double scale,
                int64_t heads) {
   int64_t width = x.dim(-1), part = width / heads;

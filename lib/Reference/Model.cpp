@@ -1,6 +1,6 @@
 //===- Model.cpp - Blocks, layers and whole models --------------------------===//
 
-#include "otodus/Reference/Reference.h"
+#include "ModelParts.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,12 +8,6 @@
 namespace otodus::reference {
 
 namespace {
-
-/// Null if there is none.
-const Tensor *find(const Parameters &parameters, const std::string &name) {
-  auto it = parameters.find(name);
-  return it == parameters.end() ? nullptr : &it->second;
-}
 
 NormState freshNorm(const formats::ModelConfig &config, int64_t batch, const Parameters &parameters,
                     const std::string &prefix) {
@@ -41,8 +35,7 @@ Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameter
     u = multiply(u, linear(f, *fc3));
   Tensor y = linear(u, parameters.at(prefix + "fc2.weight"));
   if (const Tensor *alpha = find(parameters, prefix + "alpha"))
-    for (int64_t i = 0; i < y.size(); ++i)
-      y[i] *= (*alpha)[i % alpha->size()];
+    y = scale(y, *alpha);
   return add(residual, y);
 }
 
@@ -64,12 +57,8 @@ Tensor block(const Tensor &x, const Parameters &parameters, const std::string &p
 
   // Spec 3.5: one z, and two affine views of its per-head normalisation.
   Tensor z = linear(mx, parameter("wz.weight"), &parameter("wz.bias"));
-  auto view = [&](int64_t row) {
-    auto part = [&](const Tensor &both) {
-      auto begin = both.data.begin() + row * config.z_dim;
-      return Tensor({config.z_dim}, std::vector<double>(begin, begin + config.z_dim));
-    };
-    Tensor gamma = part(parameter("gamma")), beta = part(parameter("beta"));
+  auto view = [&](int64_t i) {
+    Tensor gamma = row(parameter("gamma"), i), beta = row(parameter("beta"), i);
     return rmsNorm(z, &gamma, &beta, config.norm_eps,
                    1 / std::sqrt(static_cast<double>(config.dz())), heads);
   };
@@ -98,10 +87,6 @@ Tensor layer(const Tensor &x, const Parameters &parameters, const std::string &p
 //===----------------------------------------------------------------------===//
 // Model
 //===----------------------------------------------------------------------===//
-
-namespace {
-std::string layerPrefix(int64_t i) { return "layers." + std::to_string(i) + "."; }
-} // namespace
 
 Result<Model> Model::create(const formats::ModelConfig &config, Parameters parameters) {
   OTODUS_RETURN_IF_ERROR(config.validate());

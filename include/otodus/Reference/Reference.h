@@ -83,6 +83,9 @@ Tensor linear(const Tensor &x, const Tensor &weight, const Tensor *bias = nullpt
 /// x sigma(x), elementwise (spec 1).
 Tensor silu(const Tensor &x);
 
+/// x [..., W] times factor [W], feature by feature (alpha of rescale_nffn, spec 4).
+Tensor scale(const Tensor &x, const Tensor &factor);
+
 /// y = x (mean x^2 + eps)^(-1/2) (weight + 1) scale + bias. The mean is over each of
 /// the `heads` parts of the last axis W (1: spec 3.3; H: the q/k normalisation of
 /// spec 3.5); weight and bias are [W] or null (no factor, no term).
@@ -219,6 +222,10 @@ public:
   static Result<Model> create(const formats::ModelConfig &config, Parameters parameters);
 
   const formats::ModelConfig &config() const { return config_; }
+  /// By checkpoint name, buffers included.
+  const Parameters &parameters() const { return parameters_; }
+  /// Of the rotation, [dz/2].
+  const Tensor &frequencies() const { return frequencies_; }
   ModelState freshState(int64_t batch) const;
 
   /// Logits [B, L, Vo] of the next L steps; advances the state. Code::Input for a token
