@@ -20,7 +20,11 @@ struct Binding {
   std::string weight; ///< checkpoint name
   int64_t row = -1, rows = 0; ///< one row of a weight [rows, W]; -1: all of it
   int64_t buffer = -1;
+  bool updated = false; ///< a state as it is after the call
 };
+
+/// Widths beyond this are mistakes; their bytes would overflow later.
+constexpr int64_t kLargestWidth = int64_t(1) << 31;
 
 class PlanBuilder {
 public:
@@ -31,6 +35,9 @@ public:
     for (auto function : module.getOps<func::FuncOp>())
       if (function.isPublic() && !function->hasAttr("mega.grid") && failed(plan(function)))
         return failure();
+    if (llvm::all_of(artefact.functions,
+                     [](const formats::Function &f) { return f.launches.empty(); }))
+      return module.emitError("expects a public function that computes something, but found none");
     return success();
   }
 
@@ -40,6 +47,7 @@ private:
     out.name = function.getName().str();
     firstUse.clear();
     lastUse.clear();
+    updated.clear();
     calls = 0;
 
     SmallVector<Binding> arguments;
@@ -51,16 +59,26 @@ private:
         return function.emitOpError("expects tensors as arguments, but got ")
                << argument.getType();
       if (function.getArgAttr(i, "mega.position")) {
+        if (type.getRank() != 1 || !type.getElementType().isInteger(64) || !type.isDynamicDim(0))
+          return function.emitOpError("expects tensor<?xi64> for the position, but got ") << type;
         binding.buffer = addBuffer(formats::BufferKind::Position, 0);
       } else if (auto state = function.getArgAttrOfType<StringAttr>(i, "mega.state")) {
-        binding.buffer = addBuffer(formats::BufferKind::State, stateIndex(function, i, state));
-        out.states.push_back(out.buffers[binding.buffer].index);
+        FailureOr<int64_t> index = stateIndex(function, i, state, type);
+        if (failed(index))
+          return failure();
+        binding.buffer = addBuffer(formats::BufferKind::State, *index);
+        out.states.push_back(*index);
       } else {
         formats::Argument input;
         auto name = function.getArgAttrOfType<StringAttr>(i, "mega.name");
         input.name = name ? name.str() : "arg" + std::to_string(i);
-        if (failed(describe(function, type, input)))
+        if (failed(describe(function, type, input)) ||
+            failed(verifyNewName(function, "inputs", out.inputs, input.name)))
           return failure();
+        if (type.getRank() >= 2 && (!type.isDynamicDim(0) ||
+                                    !(type.isDynamicDim(1) || type.getDimSize(1) == 1)))
+          return function.emitOpError("expects input '")
+                 << input.name << "' to have any batch and time, [?, ?, ...], but got " << type;
         out.inputs.push_back(input);
         binding.buffer = addBuffer(formats::BufferKind::Input, out.inputs.size() - 1);
       }
@@ -71,22 +89,27 @@ private:
     if (failed(expand(function, arguments, "", results)))
       return failure();
 
-    auto terminator = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+    if (failed(verifyStates(function, results)))
+      return failure();
     for (auto [i, result] : llvm::enumerate(results)) {
       if (function.getResultAttr(i, "mega.state"))
         continue; // written in place
       formats::Argument output;
       auto name = function.getResultAttrOfType<StringAttr>(i, "mega.name");
       output.name = name ? name.str() : "result" + std::to_string(i);
-      if (failed(describe(function, cast<RankedTensorType>(terminator.getOperand(i).getType()),
-                          output)))
+      auto type = dyn_cast<RankedTensorType>(function.getResultTypes()[i]);
+      if (!type)
+        return function.emitOpError("expects tensors as results, but got ")
+               << function.getResultTypes()[i];
+      if (failed(describe(function, type, output)) ||
+          failed(verifyNewName(function, "outputs", out.outputs, output.name)))
         return failure();
-      formats::Buffer &buffer = out.buffers[result.buffer];
-      if (result.kind != Binding::Buffer || buffer.kind != formats::BufferKind::Scratch)
+      if (result.kind != Binding::Buffer ||
+          out.buffers[result.buffer].kind != formats::BufferKind::Scratch)
         return function.emitOpError("expects every output to be computed once, but result ")
-               << i << " is an argument or another output";
+               << i << " is an argument, a weight or another output";
       out.outputs.push_back(output);
-      buffer = {formats::BufferKind::Output, int64_t(out.outputs.size()) - 1, 0,
+      out.buffers[result.buffer] = {formats::BufferKind::Output, int64_t(out.outputs.size()) - 1, 0,
                 formats::Symbol::Rows};
     }
     shareScratch();
@@ -99,6 +122,11 @@ private:
   //===--------------------------------------------------------------------===//
 
   LogicalResult describe(func::FuncOp function, RankedTensorType type, formats::Argument &argument) {
+    Type element = type.getElementType();
+    if (!element.isF32() && !element.isBF16() && !element.isInteger(64) &&
+        !element.isInteger(32) && !element.isInteger(1))
+      return function.emitOpError("expects inputs and outputs of f32, bf16, i64, i32 or i1, but got ")
+             << type;
     argument.dtype = dtypeOf(type);
     argument.trailing.assign(type.getShape().begin() + std::min<int64_t>(2, type.getRank()),
                              type.getShape().end());
@@ -109,6 +137,12 @@ private:
     if (type.getRank() < 3)
       return function.emitOpError("expects [batch, time, ...] for inputs and outputs, but got ")
              << type;
+    int64_t width = 1;
+    for (int64_t size : argument.trailing)
+      if (size <= 0 || llvm::MulOverflow(width, size, width) || width > kLargestWidth)
+        return function.emitOpError("expects static sizes of at least 1 after batch and time, at "
+                                    "most 2^31 together, but got ")
+               << type;
     argument.kind =
         type.getDimSize(1) == 1 ? formats::ArgumentKind::LastRows : formats::ArgumentKind::Rows;
     argument.width = widthOf(type);
@@ -116,13 +150,28 @@ private:
     return success();
   }
 
-  int64_t stateIndex(func::FuncOp function, unsigned i, StringAttr name) {
-    for (auto [index, state] : llvm::enumerate(artefact.states))
-      if (state.name == name.str())
-        return index;
+  static LogicalResult verifyNewName(func::FuncOp function, StringRef what,
+                                     ArrayRef<formats::Argument> known, StringRef name) {
+    if (llvm::none_of(known, [&](const formats::Argument &other) { return other.name == name; }))
+      return success();
+    return function.emitOpError("expects ") << what << " of different names, but two are '"
+                                            << name << "'";
+  }
+
+  /// The index of state `name` in the artefact. Functions share states by name.
+  FailureOr<int64_t> stateIndex(func::FuncOp function, unsigned i, StringAttr name,
+                                RankedTensorType type) {
+    Type element = type.getElementType();
+    if (type.getRank() < 1 || !type.isDynamicDim(0) ||
+        llvm::any_of(type.getShape().drop_front(), [](int64_t size) { return size < 1; }) ||
+        (!element.isF32() && !element.isBF16() && !element.isInteger(64))) {
+      function.emitOpError("expects state ")
+          << name << " to be [?, ...] with static sizes after the batch, of f32, bf16 or i64, but got "
+          << type;
+      return failure();
+    }
     formats::State state;
     state.name = name.str();
-    auto type = cast<RankedTensorType>(function.getArgument(i).getType());
     state.dtype = dtypeOf(type);
     state.shape.assign(type.getShape().begin() + 1, type.getShape().end());
     if (auto initial = function.getArgAttrOfType<FloatAttr>(i, "mega.initial"))
@@ -130,8 +179,47 @@ private:
     if (auto from = function.getArgAttrOfType<StringAttr>(i, "mega.initial_from"))
       state.initialFrom = from.str();
     state.initialExp = bool(function.getArgAttr(i, "mega.initial_exp"));
+    for (auto [index, known] : llvm::enumerate(artefact.states)) {
+      if (known.name != state.name)
+        continue;
+      if (llvm::is_contained(out.states, int64_t(index))) {
+        function.emitOpError("expects states of different names, but two are ") << name;
+        return failure();
+      }
+      if (known.dtype != state.dtype || known.shape != state.shape ||
+          known.initial != state.initial || known.initialFrom != state.initialFrom ||
+          known.initialExp != state.initialExp) {
+        function.emitOpError("expects state ")
+            << name << " to have the type and the fresh value that another function gives it, but "
+            << "got " << type;
+        return failure();
+      }
+      return int64_t(index);
+    }
     artefact.states.push_back(state);
-    return artefact.states.size() - 1;
+    return int64_t(artefact.states.size()) - 1;
+  }
+
+  /// Kernels write states in place, so a function has to return each as its ops leave it.
+  LogicalResult verifyStates(func::FuncOp function, ArrayRef<Binding> results) {
+    llvm::SmallDenseSet<int64_t> returned;
+    for (auto [i, result] : llvm::enumerate(results)) {
+      if (!function.getResultAttr(i, "mega.state"))
+        continue;
+      auto name = function.getResultAttrOfType<StringAttr>(i, "mega.state");
+      if (!name || result.kind != Binding::Buffer ||
+          out.buffers[result.buffer].kind != formats::BufferKind::State ||
+          artefact.states[out.buffers[result.buffer].index].name != name.str() ||
+          result.updated != updated.contains(result.buffer))
+        return function.emitOpError("expects result ")
+               << i << " to be the new value of state " << function.getResultAttr(i, "mega.state");
+      returned.insert(out.buffers[result.buffer].index);
+    }
+    for (int64_t index : out.states)
+      if (!returned.contains(index))
+        return function.emitOpError("expects a result with mega.state = \"")
+               << artefact.states[index].name << "\": what is carried in is carried out";
+    return success();
   }
 
   int64_t addBuffer(formats::BufferKind kind, int64_t index, int64_t bytesPerRow = 0,
@@ -148,6 +236,8 @@ private:
 
   LogicalResult expand(func::FuncOp function, ArrayRef<Binding> arguments,
                        const std::string &prefix, SmallVector<Binding> &results) {
+    if (!function.getBody().hasOneBlock())
+      return function.emitOpError("expects a body of one block");
     llvm::DenseMap<Value, Binding> values;
     for (auto [argument, binding] : llvm::zip(function.getArguments(), arguments))
       values[argument] = binding;
@@ -173,8 +263,16 @@ private:
         for (Value operand : call.getOperands())
           inner.push_back(values.lookup(operand));
         std::string name = prefix + call.getCallee().str() + std::to_string(calls++) + ".";
-        if (failed(expand(symbols.lookup<func::FuncOp>(call.getCallee()), inner, name, returned)))
+        auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
+        if (callee.isExternal())
+          return call.emitOpError("expects a function with a body, but @")
+                 << call.getCallee() << " is only declared";
+        if (callee == function || !active.insert(callee).second)
+          return call.emitOpError("expects no recursion, but @")
+                 << call.getCallee() << " calls itself";
+        if (failed(expand(callee, inner, name, returned)))
           return failure();
+        active.erase(callee);
         for (auto [result, binding] : llvm::zip(call.getResults(), returned))
           values[result] = binding;
       } else if (auto group = dyn_cast<mega::GroupOp>(op)) {
@@ -196,7 +294,8 @@ private:
     SmallVector<Binding> operands;
     for (Value operand : group.getInputs())
       operands.push_back(values.lookup(operand));
-    learn(group, operands);
+    if (failed(useStates(group, operands)) || failed(learn(group, operands)))
+      return failure();
 
     // Results: a state is its operand's buffer, anything else gets scratch.
     SmallVector<Binding> results;
@@ -207,9 +306,10 @@ private:
         if (!argument)
           return group.emitOpError("expects a state to be an operand of its group");
         binding = operands[argument.getArgNumber()];
+        binding.updated = true;
       } else {
         auto type = cast<RankedTensorType>(yielded.getType());
-        if (type.getRank() < 3)
+        if (type.getRank() < 3 || ShapedType::isDynamicShape(type.getShape().drop_front(2)))
           return group.emitOpError("expects activations as results, but got ") << type;
         int64_t stride = rowStrideOf(widthOf(type), dtypeOf(type));
         binding.buffer = addBuffer(
@@ -267,6 +367,9 @@ private:
           index = results[buffer.index].buffer;
         else
           index = preparedBuffer(buffer, operands);
+        if (index < 0 && buffer.kind == "operand")
+          return group.emitOpError("expects operand ")
+                 << buffer.index << " to be an activation, but got a weight";
         if (index < 0 && !buffer.sources.empty())
           return group.emitOpError("expects operand ")
                  << buffer.sources.front()
@@ -290,6 +393,28 @@ private:
     return success();
   }
 
+  /// A state belongs to the one op that updates it: kernels write it in place, and a second op
+  /// would see it before or after that, depending on how a call is cut.
+  LogicalResult useStates(mega::GroupOp group, ArrayRef<Binding> operands) {
+    for (BlockArgument argument : group.getBody(0)->getArguments()) {
+      unsigned i = argument.getArgNumber();
+      int64_t buffer = operands[i].kind == Binding::Buffer ? operands[i].buffer : -1;
+      bool isState = buffer >= 0 && out.buffers[buffer].kind == formats::BufferKind::State;
+      for (OpOperand &use : argument.getUses()) {
+        auto sequence = dyn_cast<mega::SequenceOpInterface>(use.getOwner());
+        bool asState = sequence && llvm::is_contained(sequence.getStateOperands(), &use);
+        if (asState != isState)
+          return group.emitOpError(isState ? "expects a state to be read as a state, but operand "
+                                           : "expects a mega.state argument as a state, but operand ")
+                 << i << " is " << (isState ? "read otherwise" : "none");
+        if (asState && !updated.insert(buffer).second)
+          return group.emitOpError("expects one op to update a state, but operand ")
+                 << i << " is updated by another op too";
+      }
+    }
+    return success();
+  }
+
   static formats::Symbol rowSymbol(mega::GroupOp group) {
     if (!group.getBody(0)->getOps<mega::ChunkAttentionOp>().empty())
       return formats::Symbol::Length;
@@ -298,7 +423,7 @@ private:
   }
 
   /// Facts about buffers that the ops in a group tell: layouts of states, bounds of inputs.
-  void learn(mega::GroupOp group, ArrayRef<Binding> operands) {
+  LogicalResult learn(mega::GroupOp group, ArrayRef<Binding> operands) {
     auto number = [&](Value value) -> int64_t {
       auto argument = dyn_cast<BlockArgument>(value);
       return argument ? int64_t(argument.getArgNumber()) : -1;
@@ -310,9 +435,25 @@ private:
       const formats::Buffer &buffer = out.buffers[operands[i].buffer];
       return buffer.kind == formats::BufferKind::State ? &artefact.states[buffer.index] : nullptr;
     };
+    auto verifyPosition = [&](Value value) -> LogicalResult {
+      int64_t i = number(value);
+      if (i >= 0 && operands[i].buffer >= 0 &&
+          out.buffers[operands[i].buffer].kind == formats::BufferKind::Position)
+        return success();
+      return group.emitOpError("expects the argument with mega.position as the position");
+    };
+    auto learnChunk = [&](int64_t chunk) -> LogicalResult {
+      if (out.chunk && out.chunk != chunk)
+        return group.emitOpError("expects one chunk in a function, ")
+               << out.chunk << ", but got " << chunk;
+      out.chunk = chunk;
+      return success();
+    };
     for (Operation &op : *group.getBody(0)) {
       if (auto attention = dyn_cast<mega::ChunkAttentionOp>(op)) {
-        out.chunk = attention.getChunk();
+        if (failed(verifyPosition(attention.getPosition())) ||
+            failed(learnChunk(attention.getChunk())))
+          return failure();
         if (formats::State *keys = state(attention.getKeys()))
           keys->layout = formats::StateLayout::Keys, keys->openChunk = true;
         if (formats::State *values = state(attention.getValues()))
@@ -325,13 +466,19 @@ private:
           if (formats::State *h = state(value))
             h->layout = formats::StateLayout::Lanes;
       } else if (auto embed = dyn_cast<mega::EmbedOp>(op)) {
-        const formats::Buffer &tokens = out.buffers[operands[number(embed.getTokens())].buffer];
-        if (tokens.kind == formats::BufferKind::Input)
-          out.inputs[tokens.index].bound = embed.getTable().getType().getDimSize(0);
+        int64_t i = number(embed.getTokens());
+        if (i < 0 || operands[i].buffer < 0 ||
+            out.buffers[operands[i].buffer].kind != formats::BufferKind::Input)
+          return group.emitOpError("expects tokens to be an input, whose bound is checked");
+        int64_t &bound = out.inputs[out.buffers[operands[i].buffer].index].bound;
+        int64_t rows = embed.getTable().getType().getDimSize(0);
+        bound = bound ? std::min(bound, rows) : rows;
       } else if (auto angles = dyn_cast<mega::RotaryAnglesOp>(op)) {
-        out.chunk = angles.getChunk();
+        if (failed(verifyPosition(angles.getPosition())) || failed(learnChunk(angles.getChunk())))
+          return failure();
       }
     }
+    return success();
   }
 
   int64_t preparedBuffer(const KernelBuffer &buffer, ArrayRef<Binding> operands) {
@@ -427,6 +574,8 @@ private:
   formats::Artefact &artefact;
   formats::Function out;
   std::vector<int64_t> firstUse, lastUse; ///< launches, per buffer
+  llvm::SmallDenseSet<int64_t> updated;   ///< buffers of states that an op has written
+  llvm::SmallPtrSet<Operation *, 4> active; ///< callees that are being expanded
   int64_t calls = 0;
 };
 

@@ -18,6 +18,11 @@ namespace otodus {
 ///   mega.position         i64[B], absolute position of the first new step
 ///   mega.state = "name"   a state; mega.initial, mega.initial_from, mega.initial_exp say what a
 ///                         fresh sequence has
+///
+/// What a plan can do, and is an error otherwise: inputs have any batch and time; a state is updated
+/// by one op and returned under its name, since kernels write it in place; functions share a state
+/// by name, with one type and one fresh value; all attention of a function has one chunk; calls do
+/// not recurse.
 mlir::LogicalResult buildHostPlan(mlir::ModuleOp module, formats::Artefact &artefact);
 
 } // namespace otodus
