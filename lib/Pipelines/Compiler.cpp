@@ -16,8 +16,8 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/Pass/PassManager.h"
 
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
@@ -85,8 +85,8 @@ Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
   });
   if (succeeded(pm.run(module)))
     return Status::ok();
-  return Status(Code::Input, "the " + name.str() + " stage failed: " +
-                                 (first.empty() ? "no reason given" : first));
+  return Status(Code::Input, "the " + name.str() +
+                                 " stage failed: " + (first.empty() ? "no reason given" : first));
 }
 
 /// A failure behind the kernel stage is ours: keeps the module and says how to replay it.
@@ -96,16 +96,14 @@ Status internalError(const Status &status, ModuleOp module, const CompileOptions
   module.print(stream);
   llvm::SmallString<128> path;
   llvm::sys::path::system_temp_directory(/*erasedOnReboot=*/true, path);
-  llvm::sys::path::append(path,
-                          "otodus-" + formats::sha256Hex(text).substr(0, 12) + ".mlir");
+  llvm::sys::path::append(path, "otodus-" + formats::sha256Hex(text).substr(0, 12) + ".mlir");
   std::error_code error;
   llvm::raw_fd_ostream file(path, error);
   if (error)
     return Status(Code::Internal, status.message());
   file << text;
   return Status(Code::Internal, status.message() + "; to replay: otodus compile " +
-                                    path.str().str() +
-                                    " --from=kernel --target=" + options.target);
+                                    path.str().str() + " --from=kernel --target=" + options.target);
 }
 
 /// The kernels of a module, alone: what the LLVM stage works on.
@@ -129,6 +127,35 @@ std::string hashOf(const formats::Artefact &artefact) {
     text += "\n";
   }
   return formats::sha256Hex(text);
+}
+
+/// Everything of an artefact but its code, from a module at the kernel stage.
+Status describe(ModuleOp module, formats::Artefact &artefact) {
+  artefact.producer = "otodus " OTODUS_VERSION;
+  auto attribute = [&](StringRef name) {
+    auto attr = module->getAttrOfType<StringAttr>(name);
+    return attr ? attr.str() : std::string();
+  };
+  artefact.dtype = attribute("mega.dtype");
+  if (artefact.dtype.empty())
+    artefact.dtype = "f32";
+  artefact.configJson = attribute("mega.config");
+  artefact.weightsFile = attribute("mega.weights");
+  {
+    std::string first;
+    ScopedDiagnosticHandler handler(module->getContext(), [&](Diagnostic &diagnostic) {
+      if (first.empty()) {
+        llvm::raw_string_ostream stream(first);
+        stream << diagnostic;
+      }
+      return failure();
+    });
+    if (failed(buildHostPlan(module, artefact)))
+      return Status(Code::Input, "no plan can be made: " + first);
+  }
+  artefact.modelHash = hashOf(artefact);
+  artefact.embedded.resize(artefact.prepared.size());
+  return Status::ok();
 }
 
 } // namespace
@@ -169,37 +196,24 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
       return artefact;
   }
 
-  artefact.producer = "otodus " OTODUS_VERSION;
-  auto attribute = [&](StringRef name) {
-    auto attr = module->getAttrOfType<StringAttr>(name);
-    return attr ? attr.str() : std::string();
-  };
-  artefact.dtype = attribute("mega.dtype");
-  if (artefact.dtype.empty())
-    artefact.dtype = "f32";
-  artefact.configJson = attribute("mega.config");
-  artefact.weightsFile = attribute("mega.weights");
-  {
-    std::string first;
-    ScopedDiagnosticHandler handler(module->getContext(), [&](Diagnostic &diagnostic) {
-      if (first.empty()) {
-        llvm::raw_string_ostream stream(first);
-        stream << diagnostic;
-      }
-      return failure();
-    });
-    if (failed(buildHostPlan(module, artefact)))
-      return Status(Code::Input, "no plan can be made: " + first);
+  OwningOpRef<ModuleOp> kernels;
+  if (options.from < Stage::LLVM) {
+    OTODUS_RETURN_IF_ERROR(describe(module, artefact));
+    kernels = kernelsOf(module);
+    Status lowered = runStage(*kernels, options, "llvm",
+                              [&](OpPassManager &pm) { buildLLVMStage(pm, machine->target); });
+    if (!lowered.isOk())
+      return internalError(lowered, module, options);
+  } else {
+    if (options.stopAfter > Stage::Assembly)
+      return Status(Code::Usage,
+                    "an artefact cannot be made from the llvm stage, which has no plan; "
+                    "start from the kernel stage, or stop at asm");
+    if (module.getOps<LLVM::LLVMFuncOp>().empty())
+      return Status(Code::Input,
+                    "expected llvm.func in a module at the llvm stage, but found none");
+    kernels = module.clone();
   }
-  artefact.modelHash = hashOf(artefact);
-  artefact.embedded.resize(artefact.prepared.size());
-
-  OwningOpRef<ModuleOp> kernels = kernelsOf(module);
-  Status lowered = runStage(*kernels, options, "llvm", [&](OpPassManager &pm) {
-    buildLLVMStage(pm, machine->target);
-  });
-  if (!lowered.isOk())
-    return internalError(lowered, module, options);
   if (options.afterStage)
     options.afterStage(Stage::LLVM, *kernels);
   if (options.stopAfter == Stage::LLVM)

@@ -17,7 +17,7 @@ namespace {
 /// What a value of the host functions is.
 struct Binding {
   enum Kind { Weight, Buffer } kind = Buffer;
-  std::string weight; ///< checkpoint name
+  std::string weight;         ///< checkpoint name
   int64_t row = -1, rows = 0; ///< one row of a weight [rows, W]; -1: all of it
   int64_t buffer = -1;
   bool updated = false; ///< a state as it is after the call
@@ -56,8 +56,7 @@ private:
       Binding binding;
       auto type = dyn_cast<RankedTensorType>(argument.getType());
       if (!type)
-        return function.emitOpError("expects tensors as arguments, but got ")
-               << argument.getType();
+        return function.emitOpError("expects tensors as arguments, but got ") << argument.getType();
       if (function.getArgAttr(i, "mega.position")) {
         if (type.getRank() != 1 || !type.getElementType().isInteger(64) || !type.isDynamicDim(0))
           return function.emitOpError("expects tensor<?xi64> for the position, but got ") << type;
@@ -75,8 +74,8 @@ private:
         if (failed(describe(function, type, input)) ||
             failed(verifyNewName(function, "inputs", out.inputs, input.name)))
           return failure();
-        if (type.getRank() >= 2 && (!type.isDynamicDim(0) ||
-                                    !(type.isDynamicDim(1) || type.getDimSize(1) == 1)))
+        if (type.getRank() >= 2 &&
+            (!type.isDynamicDim(0) || !(type.isDynamicDim(1) || type.getDimSize(1) == 1)))
           return function.emitOpError("expects input '")
                  << input.name << "' to have any batch and time, [?, ?, ...], but got " << type;
         out.inputs.push_back(input);
@@ -110,7 +109,7 @@ private:
                << i << " is an argument, a weight or another output";
       out.outputs.push_back(output);
       out.buffers[result.buffer] = {formats::BufferKind::Output, int64_t(out.outputs.size()) - 1, 0,
-                formats::Symbol::Rows};
+                                    formats::Symbol::Rows};
     }
     shareScratch();
     artefact.functions.push_back(out);
@@ -121,11 +120,13 @@ private:
   // Arguments and states
   //===--------------------------------------------------------------------===//
 
-  LogicalResult describe(func::FuncOp function, RankedTensorType type, formats::Argument &argument) {
+  LogicalResult describe(func::FuncOp function, RankedTensorType type,
+                         formats::Argument &argument) {
     Type element = type.getElementType();
-    if (!element.isF32() && !element.isBF16() && !element.isInteger(64) &&
-        !element.isInteger(32) && !element.isInteger(1))
-      return function.emitOpError("expects inputs and outputs of f32, bf16, i64, i32 or i1, but got ")
+    if (!element.isF32() && !element.isBF16() && !element.isInteger(64) && !element.isInteger(32) &&
+        !element.isInteger(1))
+      return function.emitOpError(
+                 "expects inputs and outputs of f32, bf16, i64, i32 or i1, but got ")
              << type;
     argument.dtype = dtypeOf(type);
     argument.trailing.assign(type.getShape().begin() + std::min<int64_t>(2, type.getRank()),
@@ -154,8 +155,8 @@ private:
                                      ArrayRef<formats::Argument> known, StringRef name) {
     if (llvm::none_of(known, [&](const formats::Argument &other) { return other.name == name; }))
       return success();
-    return function.emitOpError("expects ") << what << " of different names, but two are '"
-                                            << name << "'";
+    return function.emitOpError("expects ")
+           << what << " of different names, but two are '" << name << "'";
   }
 
   /// The index of state `name` in the artefact. Functions share states by name.
@@ -166,7 +167,8 @@ private:
         llvm::any_of(type.getShape().drop_front(), [](int64_t size) { return size < 1; }) ||
         (!element.isF32() && !element.isBF16() && !element.isInteger(64))) {
       function.emitOpError("expects state ")
-          << name << " to be [?, ...] with static sizes after the batch, of f32, bf16 or i64, but got "
+          << name
+          << " to be [?, ...] with static sizes after the batch, of f32, bf16 or i64, but got "
           << type;
       return failure();
     }
@@ -312,9 +314,9 @@ private:
         if (type.getRank() < 3 || ShapedType::isDynamicShape(type.getShape().drop_front(2)))
           return group.emitOpError("expects activations as results, but got ") << type;
         int64_t stride = rowStrideOf(widthOf(type), dtypeOf(type));
-        binding.buffer = addBuffer(
-            formats::BufferKind::Scratch, -1, stride * formats::sizeOf(dtypeOf(type)),
-            type.getDimSize(1) == 1 ? formats::Symbol::Batch : formats::Symbol::Rows);
+        binding.buffer =
+            addBuffer(formats::BufferKind::Scratch, -1, stride * formats::sizeOf(dtypeOf(type)),
+                      type.getDimSize(1) == 1 ? formats::Symbol::Batch : formats::Symbol::Rows);
       }
       results.push_back(binding);
       values[group.getResult(i)] = binding;
@@ -332,15 +334,35 @@ private:
 
   static OpOperand *tiedState(Value yielded) {
     auto result = dyn_cast<OpResult>(yielded);
-    auto sequence =
-        result ? dyn_cast<mega::SequenceOpInterface>(result.getOwner()) : mega::SequenceOpInterface();
+    auto sequence = result ? dyn_cast<mega::SequenceOpInterface>(result.getOwner())
+                           : mega::SequenceOpInterface();
     if (!sequence)
       return nullptr;
-    for (auto [operand, state] :
-         llvm::zip(sequence.getStateOperands(), sequence.getStateResults()))
+    for (auto [operand, state] : llvm::zip(sequence.getStateOperands(), sequence.getStateResults()))
       if (state == result)
         return operand;
     return nullptr;
+  }
+
+  /// What the kernel stage writes a module given by hand may lack.
+  static LogicalResult verifyKernel(mega::GroupOp group, FlatSymbolRefAttr symbol,
+                                    func::FuncOp function) {
+    if (!function)
+      return group.emitOpError("names the kernel ") << symbol << ", but there is no such function";
+    auto grid = function->getAttrOfType<ArrayAttr>("mega.grid");
+    bool isGrid = grid && llvm::all_of(grid, [](Attribute attr) {
+                    auto extent = dyn_cast<DenseI64ArrayAttr>(attr);
+                    return extent && extent.size() == 3;
+                  });
+    auto buffers = function->getAttrOfType<ArrayAttr>("mega.buffers");
+    bool areBuffers = buffers && llvm::all_of(buffers, [](Attribute attr) {
+                        auto buffer = dyn_cast<DictionaryAttr>(attr);
+                        return buffer && KernelBuffer::fromAttr(buffer);
+                      });
+    if (isGrid && areBuffers && function->hasAttrOfType<IntegerAttr>("mega.row_tile"))
+      return success();
+    return function.emitOpError("expects mega.row_tile, mega.grid and mega.buffers as the kernel "
+                                "stage writes them");
   }
 
   LogicalResult launchKernels(mega::GroupOp group, ArrayAttr kernels, ArrayRef<Binding> operands,
@@ -348,19 +370,31 @@ private:
     formats::Launch launch;
     launch.name = name;
     int64_t now = out.launches.size();
-    for (auto [i, symbol] : llvm::enumerate(kernels.getAsRange<FlatSymbolRefAttr>())) {
+    for (auto [i, attr] : llvm::enumerate(kernels)) {
+      auto symbol = dyn_cast<FlatSymbolRefAttr>(attr);
+      if (!symbol)
+        return group.emitOpError("expects symbols of kernels, but got ") << attr;
       auto function = symbols.lookup<func::FuncOp>(symbol.getValue());
+      if (failed(verifyKernel(group, symbol, function)))
+        return failure();
       formats::Variant variant;
       variant.entry = symbol.getValue().str();
       variant.rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
-      for (auto extent : function->getAttrOfType<ArrayAttr>("mega.grid")
-                             .getAsRange<DenseI64ArrayAttr>())
+      for (auto extent :
+           function->getAttrOfType<ArrayAttr>("mega.grid").getAsRange<DenseI64ArrayAttr>())
         variant.grid.push_back({formats::Symbol(extent[0]), extent[1], extent[2]});
       SmallVector<int64_t> buffers;
       for (auto attr :
            function->getAttrOfType<ArrayAttr>("mega.buffers").getAsRange<DictionaryAttr>()) {
-        KernelBuffer buffer = KernelBuffer::fromAttr(attr);
+        KernelBuffer buffer = *KernelBuffer::fromAttr(attr);
         int64_t index;
+        bool isResult = buffer.kind == "result";
+        SmallVector<int64_t> values = buffer.sources;
+        if (isResult || buffer.kind == "operand")
+          values.push_back(buffer.index);
+        int64_t known = isResult ? results.size() : operands.size();
+        if (llvm::any_of(values, [&](int64_t i) { return i < 0 || i >= known; }))
+          return group.emitOpError("has no value for a parameter of ") << symbol << ": " << attr;
         if (buffer.kind == "operand")
           index = operands[buffer.index].buffer;
         else if (buffer.kind == "result")
@@ -404,8 +438,9 @@ private:
         auto sequence = dyn_cast<mega::SequenceOpInterface>(use.getOwner());
         bool asState = sequence && llvm::is_contained(sequence.getStateOperands(), &use);
         if (asState != isState)
-          return group.emitOpError(isState ? "expects a state to be read as a state, but operand "
-                                           : "expects a mega.state argument as a state, but operand ")
+          return group.emitOpError(isState
+                                       ? "expects a state to be read as a state, but operand "
+                                       : "expects a mega.state argument as a state, but operand ")
                  << i << " is " << (isState ? "read otherwise" : "none");
         if (asState && !updated.insert(buffer).second)
           return group.emitOpError("expects one op to update a state, but operand ")
@@ -573,8 +608,8 @@ private:
   SymbolTable symbols;
   formats::Artefact &artefact;
   formats::Function out;
-  std::vector<int64_t> firstUse, lastUse; ///< launches, per buffer
-  llvm::SmallDenseSet<int64_t> updated;   ///< buffers of states that an op has written
+  std::vector<int64_t> firstUse, lastUse;   ///< launches, per buffer
+  llvm::SmallDenseSet<int64_t> updated;     ///< buffers of states that an op has written
   llvm::SmallPtrSet<Operation *, 4> active; ///< callees that are being expanded
   int64_t calls = 0;
 };

@@ -13,29 +13,40 @@ DictionaryAttr KernelBuffer::toAttr(MLIRContext *context) const {
     fields.push_back(b.getNamedAttr("index", b.getI64IntegerAttr(index)));
   } else {
     fields.push_back(b.getNamedAttr("sources", b.getDenseI64ArrayAttr(sources)));
-    fields.push_back(
-        b.getNamedAttr("rows", b.getDenseI64ArrayAttr({rows.groups, rows.inner})));
+    fields.push_back(b.getNamedAttr("rows", b.getDenseI64ArrayAttr({rows.groups, rows.inner})));
     fields.push_back(
         b.getNamedAttr("columns", b.getDenseI64ArrayAttr({columns.groups, columns.inner})));
-    fields.push_back(b.getNamedAttr(
-        "dtype", b.getStringAttr(dtype == formats::DType::BF16 ? "bf16" : "f32")));
+    fields.push_back(
+        b.getNamedAttr("dtype", b.getStringAttr(dtype == formats::DType::BF16 ? "bf16" : "f32")));
   }
   return b.getDictionaryAttr(fields);
 }
 
-KernelBuffer KernelBuffer::fromAttr(DictionaryAttr attr) {
+std::optional<KernelBuffer> KernelBuffer::fromAttr(DictionaryAttr attr) {
   KernelBuffer buffer;
-  buffer.kind = attr.getAs<StringAttr>("kind").str();
-  if (auto index = attr.getAs<IntegerAttr>("index"))
+  auto kind = attr.getAs<StringAttr>("kind");
+  if (!kind)
+    return std::nullopt;
+  buffer.kind = kind.str();
+  if (kind == "operand" || kind == "result") {
+    auto index = attr.getAs<IntegerAttr>("index");
+    if (!index || index.getInt() < 0)
+      return std::nullopt;
     buffer.index = index.getInt();
-  if (auto sources = attr.getAs<DenseI64ArrayAttr>("sources"))
-    buffer.sources.assign(sources.asArrayRef().begin(), sources.asArrayRef().end());
-  if (auto rows = attr.getAs<DenseI64ArrayAttr>("rows"))
-    buffer.rows = {rows[0], rows[1]};
-  if (auto columns = attr.getAs<DenseI64ArrayAttr>("columns"))
-    buffer.columns = {columns[0], columns[1]};
-  if (auto dtype = attr.getAs<StringAttr>("dtype"))
-    buffer.dtype = dtype == "bf16" ? formats::DType::BF16 : formats::DType::F32;
+    return buffer;
+  }
+  auto sources = attr.getAs<DenseI64ArrayAttr>("sources");
+  auto rows = attr.getAs<DenseI64ArrayAttr>("rows");
+  auto columns = attr.getAs<DenseI64ArrayAttr>("columns");
+  auto dtype = attr.getAs<StringAttr>("dtype");
+  if (!llvm::is_contained({"vector", "table", "panels", "cema", "rope", "lanes"}, buffer.kind) ||
+      !sources || sources.empty() || !rows || rows.size() != 2 || !columns || columns.size() != 2 ||
+      !dtype)
+    return std::nullopt;
+  buffer.sources.assign(sources.asArrayRef().begin(), sources.asArrayRef().end());
+  buffer.rows = {rows[0], rows[1]};
+  buffer.columns = {columns[0], columns[1]};
+  buffer.dtype = dtype == "bf16" ? formats::DType::BF16 : formats::DType::F32;
   return buffer;
 }
 
@@ -47,8 +58,7 @@ bool KernelBuffer::operator==(const KernelBuffer &o) const {
 
 KernelEmitter::KernelEmitter(mega::GroupOp group, ModuleOp module, const std::string &name,
                              int64_t rowTile)
-    : group(group), b(group.getContext()), loc(group.getLoc()),
-      frame{b, loc, rowTile, {}, {}, {}} {
+    : group(group), b(group.getContext()), loc(group.getLoc()), frame{b, loc, rowTile, {}, {}, {}} {
   b.setInsertionPointToEnd(module.getBody());
   Type index = b.getIndexType();
   function = func::FuncOp::create(b, loc, name, b.getFunctionType({index, index, index}, {}));
@@ -108,8 +118,7 @@ void KernelEmitter::finish(ArrayRef<formats::Extent> grid) {
   function->setAttr("mega.buffers", b.getArrayAttr(attrs));
   function->setAttr("mega.grid", b.getArrayAttr(extents));
   func::ReturnOp::create(b, loc);
-  function.setFunctionType(
-      b.getFunctionType(function.getBody().front().getArgumentTypes(), {}));
+  function.setFunctionType(b.getFunctionType(function.getBody().front().getArgumentTypes(), {}));
 }
 
 } // namespace otodus

@@ -36,7 +36,8 @@ struct KernelBuffer {
   formats::DType dtype = formats::DType::F32;
 
   mlir::DictionaryAttr toAttr(mlir::MLIRContext *context) const;
-  static KernelBuffer fromAttr(mlir::DictionaryAttr attr);
+  /// Nothing if the attribute is none of `toAttr`, as in a module written by hand.
+  static std::optional<KernelBuffer> fromAttr(mlir::DictionaryAttr attr);
   bool operator==(const KernelBuffer &) const;
 };
 
