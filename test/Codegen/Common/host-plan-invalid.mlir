@@ -13,6 +13,9 @@
 // RUN: not otodus compile %t/other-shape.mlir -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=OTHER
 // RUN: not otodus compile %t/position.mlir -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=POSITION
 // RUN: not otodus compile %t/chunks.mlir -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=CHUNKS
+// RUN: not otodus compile %t/no-kernel.mlir --from=kernel -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=NO-KERNEL
+// RUN: not otodus compile %t/kernel.mlir --from=kernel -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=KERNEL
+// RUN: not otodus compile %t/parameter.mlir --from=kernel -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=PARAMETER
 // RUN: not ls %t/x.oto
 
 // Functions that verify but that no plan can do.
@@ -147,4 +150,40 @@ func.func @f1(%q: tensor<?x?x2x8xf32>, %p: tensor<?xi64> {mega.position})
   %a, %b = mega.rotary %q, %q, %f at %p chunk(8) : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<4xf32>, tensor<?xi64>
   %c, %d = mega.rotary %q, %q, %f at %p chunk(16) : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>, tensor<4xf32>, tensor<?xi64>
   return %a, %c : tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>
+}
+
+//--- no-kernel.mlir
+// NO-KERNEL: names the kernel @k, but there is no such function
+func.func @f(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
+  %y = mega.group "silu" (%a = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) attributes {mega.kernels = [@k]} {
+    %0 = mega.silu %a : tensor<?x?x64xf32>
+    mega.yield %0 : tensor<?x?x64xf32>
+  }
+  return %y : tensor<?x?x64xf32>
+}
+
+//--- kernel.mlir
+// KERNEL: expects mega.row_tile, mega.grid and mega.buffers as the kernel stage writes them
+func.func @f(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
+  %y = mega.group "silu" (%a = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) attributes {mega.kernels = [@k]} {
+    %0 = mega.silu %a : tensor<?x?x64xf32>
+    mega.yield %0 : tensor<?x?x64xf32>
+  }
+  return %y : tensor<?x?x64xf32>
+}
+func.func private @k(%b: memref<?xf32>, %batch: index, %length: index, %rows: index) attributes {mega.grid = [1], mega.buffers = [], mega.row_tile = 1 : i64} {
+  return
+}
+
+//--- parameter.mlir
+// PARAMETER: has no value for a parameter of @k: {index = 7 : i64, kind = "operand"}
+func.func @f(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
+  %y = mega.group "silu" (%a = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) attributes {mega.kernels = [@k]} {
+    %0 = mega.silu %a : tensor<?x?x64xf32>
+    mega.yield %0 : tensor<?x?x64xf32>
+  }
+  return %y : tensor<?x?x64xf32>
+}
+func.func private @k(%b: memref<?xf32>, %batch: index, %length: index, %rows: index) attributes {mega.grid = [array<i64: 0, 1, 1>], mega.buffers = [{index = 7 : i64, kind = "operand"}], mega.row_tile = 1 : i64} {
+  return
 }
