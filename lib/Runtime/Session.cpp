@@ -386,13 +386,13 @@ void Session::Impl::choose(Plan &plan, int64_t length) {
     const Launch &launch = *step.launch;
     int64_t rows = extentOf(launch.rowSymbol, batch, length);
     size_t best = 0;
-    int64_t bestPadded = 0, bestTile = 0;
+    int64_t bestCost = 0, bestTile = 0;
     for (size_t i = 0; i < launch.variants.size(); ++i) {
       int64_t tile = std::max<int64_t>(1, launch.variants[i].rowTile);
-      int64_t padded = roundUp(rows, tile);
-      if (i == 0 || padded < bestPadded || (padded == bestPadded && tile > bestTile)) {
+      int64_t cost = (rows + tile - 1) / tile * (tile + formats::kRowTileCost);
+      if (i == 0 || cost < bestCost || (cost == bestCost && tile > bestTile)) {
         best = i;
-        bestPadded = padded;
+        bestCost = cost;
         bestTile = tile;
       }
     }

@@ -159,6 +159,10 @@ struct Buffer {
   Symbol symbol = Symbol::Rows;
 };
 
+/// What a row tile costs besides its rows, in rows: the weights are read once per tile.
+/// An odd number of rows is thus padded rather than computed row by row.
+inline constexpr int64_t kRowTileCost = 2;
+
 /// One specialisation of a kernel: code for row tiles of `rowTile` rows.
 struct Variant {
   int64_t rowTile = 0;   ///< 0: does not depend on it; the only variant
@@ -169,8 +173,8 @@ struct Variant {
 };
 
 /// Calls `entry(arguments, lo, hi)` for all items 0 <= lo < hi <= grid.
-/// Of several variants the runtime takes the one with the fewest padded rows
-/// (rows rounded up to rowTile); of equals the largest rowTile.
+/// Of several variants the runtime takes the one of least cost
+/// ceil(rows / rowTile) * (rowTile + kRowTileCost); of equals the largest rowTile.
 struct Launch {
   std::string name;                ///< "layers.3.ffn_up": for profiles and faults
   std::vector<Variant> variants;
