@@ -178,7 +178,8 @@ struct ModelStateGradients {
 ModelStateGradients zeroModelStateGradients(const formats::ModelConfig &config, int64_t batch);
 
 /// Of `Model::forward` from `state` (the one before the call), dLogits [B, L, Vo]. With
-/// share_emb both uses of the table add to "embed.weight". Errors as Model::forward.
+/// share_emb both uses of the table add to "embed.weight", and "output.output.weight" has
+/// no gradient even if the checkpoint names it. Errors as Model::forward.
 Status modelBackward(const Model &model, const Tokens &tokens, const ModelState &state,
                      const Tensor &dLogits, ModelStateGradients &dState, Parameters &gradients);
 
