@@ -126,6 +126,10 @@ Result<Start> measureStart(const Options &options, const std::string &dtype,
     arguments.push_back("--dtype=" + dtype);
   if (!options.flags.checkpoint.empty())
     arguments.push_back("--checkpoint=" + options.flags.checkpoint);
+  if (!options.flags.passPipeline.empty())
+    arguments.push_back("--pass-pipeline=" + options.flags.passPipeline);
+  for (const std::string &plugin : options.flags.plugins)
+    arguments.push_back("--load-pass-plugin=" + plugin);
   auto begin = Clock::now();
   Result<ChildProcess> child = ChildProcess::start(arguments);
   if (!child.isOk())

@@ -16,6 +16,11 @@ void addCompileFlags(CLI::App &app, ModelFlags &flags) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--remarks", flags.remarks,
                  "print the compiler's decisions whose category matches this expression, e.g. fusion");
+  app.add_option("--pass-pipeline", flags.passPipeline,
+                 "passes to run before fusion, e.g. builtin.module(func.func(my-pass))");
+  app.add_option("--load-pass-plugin", flags.plugins,
+                 "shared library with passes for --pass-pipeline; may be given several times")
+      ->allow_extra_args(false);
   app.add_flag("--timing", flags.timing, "print the time of each pass to stderr");
 }
 

@@ -11,9 +11,9 @@
 
 namespace otodus::driver {
 
-/// --target, --dtype, --checkpoint, -j, --remarks, --timing.
+/// --dtype, --checkpoint, -j, --remarks, --pass-pipeline, --load-pass-plugin, --timing.
 void addCompileFlags(CLI::App &app, ModelFlags &flags);
-/// Those, and --threads, --tokenizer, --cache-dir, --no-cache.
+/// Those, and --target, --threads, --tokenizer, --cache-dir, --no-cache.
 void addRunFlags(CLI::App &app, ModelFlags &flags);
 
 /// "1,2,3" (also with spaces or newlines) as integers. `what` stands in messages.

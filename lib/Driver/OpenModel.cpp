@@ -202,6 +202,8 @@ CompileOptions compileOptions(const ModelFlags &flags, const std::string &target
   options.remarks = flags.remarks;
   options.timing = flags.timing;
   options.threads = flags.jobs;
+  options.modelPipeline = flags.passPipeline;
+  options.plugins = flags.plugins;
   return options;
 }
 
@@ -268,6 +270,13 @@ Result<formats::Artefact> compileCached(const std::string &path, Kind kind,
       hash.update("\n--\n");
       hash.update(part);
     }
+    hash.update("\n--\n" + flags.passPipeline);
+    for (const std::string &plugin : flags.plugins) {
+      Result<std::string> content = formats::readFile(plugin);
+      if (!content.isOk())
+        return content.status();
+      hash.update("\n--\n" + plugin + "\n" + formats::sha256Hex(*content));
+    }
     entry = folder + "/" + hash.hex() + ".oto";
     std::error_code error;
     // Remarks and times come from compiling, so a user who asks for them gets it done.
@@ -326,6 +335,9 @@ Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags) 
     if (flags.target != "cpu" && flags.target != "cpu:native")
       return Status(Code::Usage, "--target chooses what to compile for, but " + path +
                                      " is compiled already; leave it out");
+    if (!flags.passPipeline.empty() || !flags.plugins.empty())
+      return Status(Code::Usage, "--pass-pipeline and --load-pass-plugin take part in compiling, "
+                                 "but " + path + " is compiled already; leave them out");
     Result<std::shared_ptr<const runtime::Model>> model =
         runtime::Model::openFile(path, flags.checkpoint, openOptions);
     if (!model.isOk())
@@ -549,7 +561,7 @@ Result<Compiled> compileModel(const CompileRequest &request) {
           formats::writeFile((fs::path(request.saveStages) / name).string(), text.data(), text.size());
     };
     // The stage a module comes in is passed through unchanged.
-    if (*stop == *from && *stop != Stage::Artefact) {
+    if (*stop == *from && *stop != Stage::Artefact && options.modelPipeline.empty()) {
       options.afterStage(*stop, *copy);
       OTODUS_RETURN_IF_ERROR(stageStatus);
       return result;

@@ -33,6 +33,8 @@ struct ModelFlags {
   bool noCache = false;
   bool timing = false;
   std::string remarks;        ///< print remarks whose category matches
+  std::string passPipeline;   ///< passes at the model stage, builtin.module(PASS,...)
+  std::vector<std::string> plugins; ///< shared libraries with such passes
 };
 
 /// A model ready for sessions.

@@ -2,6 +2,8 @@
 
 #include "otodus/Pipelines/Compiler.h"
 
+#include "ModelPipeline.h"
+
 #include "otodus/Codegen/CPU/Machine.h"
 #include "otodus/Codegen/Common/HostPlan.h"
 #include "otodus/Formats/Hash.h"
@@ -177,6 +179,16 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
     return machine.status();
 
   OTODUS_RETURN_IF_ERROR(enableRemarks(module->getContext(), options.remarks));
+  OTODUS_RETURN_IF_ERROR(loadPlugins(options.plugins));
+  if (!options.modelPipeline.empty()) {
+    if (options.from != Stage::Model)
+      return Status(Code::Usage, "--pass-pipeline changes a module at the model stage, but this one "
+                                 "is behind it; leave out --from or use otodus-opt");
+    OpPassManager passes(ModuleOp::getOperationName());
+    OTODUS_RETURN_IF_ERROR(parseModelPipeline(options.modelPipeline, passes));
+    OTODUS_RETURN_IF_ERROR(
+        runStage(module, options, "model", [&](OpPassManager &pm) { pm = passes; }));
+  }
   formats::Artefact artefact;
   auto done = [&](Stage stage) {
     if (options.afterStage)

@@ -37,16 +37,40 @@ if(OTODUS_LIBRARY)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/otodus/ABI
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/otodus FILES_MATCHING PATTERN "*.h")
 
+  set(OTODUS_LIBRARY_DIR ${CMAKE_INSTALL_LIBDIR})
+  set(OTODUS_INCLUDE_DIR ${CMAKE_INSTALL_INCLUDEDIR})
+  set(OTODUS_PLUGIN_INCLUDES "\"\${PACKAGE_PREFIX_DIR}/${CMAKE_INSTALL_INCLUDEDIR}\"")
   configure_package_config_file(
     ${PROJECT_SOURCE_DIR}/tools/cmake/otodus-config.cmake.in
     ${PROJECT_BINARY_DIR}/otodus-config.cmake
     INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/otodus
-    PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
+    PATH_VARS OTODUS_LIBRARY_DIR OTODUS_INCLUDE_DIR)
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/otodus-config-version.cmake
                                    COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/otodus-config.cmake
                 ${PROJECT_BINARY_DIR}/otodus-config-version.cmake
           DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/otodus)
+
+  # The same package for the build tree: -Dotodus_DIR=build/package.
+  set(OTODUS_LIBRARY_DIR ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
+  set(OTODUS_INCLUDE_DIR ${PROJECT_SOURCE_DIR}/include)
+  set(OTODUS_PLUGIN_INCLUDES
+      "\"${PROJECT_SOURCE_DIR}/dialects\" \"${PROJECT_BINARY_DIR}/dialects\"")
+  configure_package_config_file(
+    ${PROJECT_SOURCE_DIR}/tools/cmake/otodus-config.cmake.in
+    ${PROJECT_BINARY_DIR}/package/otodus-config.cmake
+    INSTALL_DESTINATION ${PROJECT_BINARY_DIR}/package INSTALL_PREFIX ${PROJECT_BINARY_DIR}
+    PATH_VARS OTODUS_LIBRARY_DIR OTODUS_INCLUDE_DIR)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/otodus-config-version.cmake
+                                   COMPATIBILITY SameMinorVersion)
+
+  # The dialect's headers, for passes that the programs load.
+  if(OTODUS_COMPILER)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/dialects/mega ${PROJECT_BINARY_DIR}/dialects/mega
+            DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+            FILES_MATCHING PATTERN "*.h" PATTERN "*.td" PATTERN "*.h.inc"
+            PATTERN CMakeFiles EXCLUDE PATTERN OpHelpers.h EXCLUDE)
+  endif()
 
   # Relative, so that `cmake --install --prefix` and moved trees work.
   file(RELATIVE_PATH OTODUS_PC_TO_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig

@@ -29,6 +29,14 @@ function(otodus_add_compiler_library name)
   endif()
 endfunction()
 
+# Lets a program load passes of others (--load-pass-plugin). They use the mega dialect of the
+# program, all of it, since a second copy would be another dialect with other TypeIDs.
+function(otodus_load_plugins program)
+  set_target_properties(${program} PROPERTIES
+    ENABLE_EXPORTS ON
+    LINK_LIBRARY_OVERRIDE WHOLE_ARCHIVE,OtodusMega)
+endfunction()
+
 # MLIR's headers, parsed once for all libraries of the compiler.
 file(WRITE ${PROJECT_BINARY_DIR}/pch/empty.cpp "")
 add_library(OtodusMlirPch STATIC ${PROJECT_BINARY_DIR}/pch/empty.cpp)

@@ -13,7 +13,9 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace mlir {
 class DialectRegistry;
@@ -32,6 +34,10 @@ struct CompileOptions {
   std::string target = "cpu";
   /// The stage the module comes in.
   Stage from = Stage::Model;
+  /// Passes to run at the model stage, before anything else: builtin.module(PASS,...), or "".
+  std::string modelPipeline;
+  /// Shared libraries of passes (MLIR pass plugins) that `modelPipeline` may name.
+  std::vector<std::string> plugins;
   /// Called after each stage up to and including LLVM with the module as it is then
   /// (the driver's --emit and --save-stages).
   std::function<void(Stage, mlir::ModuleOp)> afterStage;
@@ -52,7 +58,8 @@ void registerAll(mlir::DialectRegistry &registry);
 
 /// Compiles `module` (changed in place, stage by stage). Diagnostics go to the
 /// context's handler; the Status repeats the first error in one line.
-/// Code::Target for a target this compiler or this machine does not have.
+/// Code::Target for a target this compiler or this machine does not have and for a plugin that
+/// cannot be loaded, Code::Usage for a `modelPipeline` that is none.
 Result<formats::Artefact> compile(mlir::ModuleOp module, const CompileOptions &options);
 
 } // namespace otodus
