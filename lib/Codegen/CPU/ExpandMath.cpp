@@ -25,8 +25,8 @@ struct FuseProductAndSum : OpRewritePattern<arith::AddFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::AddFOp add, PatternRewriter &rewriter) const override {
-    for (auto [product, summand] : {std::pair(add.getLhs(), add.getRhs()),
-                                    std::pair(add.getRhs(), add.getLhs())}) {
+    for (auto [product, summand] :
+         {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
       auto mul = product.getDefiningOp<arith::MulFOp>();
       if (!mul)
         continue;
@@ -53,7 +53,7 @@ struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
 
     // What is left has to be an instruction or a few: kernels are linked with no library.
     WalkResult found = getOperation()->walk([](Operation *op) {
-      if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) ||
+      if ((!isa_and_nonnull<math::MathDialect>(op->getDialect()) && !isa<arith::RemFOp>(op)) ||
           isa<math::SqrtOp, math::RsqrtOp, math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp,
               math::RoundEvenOp, math::TruncOp, math::CopySignOp>(op))
         return WalkResult::advance();

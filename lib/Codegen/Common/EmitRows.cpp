@@ -196,12 +196,19 @@ private:
           return tensor && (tensor.getRank() == 3 || tensor.getRank() == 4);
         })) {
       // Kernels are linked with no library.
-      if (isa<math::MathDialect>(op->getDialect()) &&
-          !isa<math::ExpOp, math::LogOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::RsqrtOp,
-               math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp, math::RoundEvenOp,
-               math::TruncOp, math::CopySignOp>(op))
+      if (isa<arith::RemFOp>(op) ||
+          (isa<math::MathDialect>(op->getDialect()) &&
+           !isa<math::ExpOp, math::LogOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::RsqrtOp,
+                math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp, math::RoundEvenOp,
+                math::TruncOp, math::CopySignOp>(op)))
         return op->emitOpError("has no form in a kernel, which cannot call a library; exp, log, "
                                "tanh, erf and sqrt have one");
+      // Kernels compute in f32, whatever is stored.
+      Type element = getElementTypeOrSelf(op->getResult(0).getType());
+      for (Type type : op->getOperandTypes())
+        if (!isa<FloatType>(element) || getElementTypeOrSelf(type) != element)
+          return op->emitOpError("has no form in a kernel, which expects operands and result of "
+                                 "one floating-point type");
       return emitArith(op), success();
     }
     return op->emitOpError("has no row-wise form for a kernel");

@@ -63,3 +63,11 @@ func.func @library(%x: vector<16xf32>) -> vector<16xf32> {
   %y = math.powf %x, %x : vector<16xf32>
   return %y : vector<16xf32>
 }
+
+// -----
+
+func.func @remainder(%x: vector<16xf32>) -> vector<16xf32> {
+  // expected-error @below {{'arith.remf' op has no form in a kernel, which cannot call a library}}
+  %y = arith.remf %x, %x : vector<16xf32>
+  return %y : vector<16xf32>
+}

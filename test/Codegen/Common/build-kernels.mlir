@@ -187,3 +187,25 @@ func.func @nothing() {
   }
   return
 }
+
+// -----
+
+func.func @other_types(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xbf16> {
+  %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>) -> (tensor<?x?x32xbf16>) schedule(<row_tiles = [4]>) {
+    // expected-error @below {{'arith.truncf' op has no form in a kernel, which expects operands and result of one floating-point type}}
+    %b = arith.truncf %a : tensor<?x?x32xf32> to tensor<?x?x32xbf16>
+    mega.yield %b : tensor<?x?x32xbf16>
+  }
+  return %g : tensor<?x?x32xbf16>
+}
+
+// -----
+
+func.func @remainder(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xf32> {
+  %g = mega.group "g" (%a = %x : tensor<?x?x32xf32>) -> (tensor<?x?x32xf32>) schedule(<row_tiles = [4]>) {
+    // expected-error @below {{'arith.remf' op has no form in a kernel, which cannot call a library}}
+    %b = arith.remf %a, %a : tensor<?x?x32xf32>
+    mega.yield %b : tensor<?x?x32xf32>
+  }
+  return %g : tensor<?x?x32xf32>
+}
