@@ -35,7 +35,8 @@ int usageError(const CLI::App &app, const CLI::ParseError &error, int argc, char
     if (sub->parsed() || (argc > 1 && sub->get_name() == argv[1]))
       command = " " + sub->get_name();
   }
-  if (!message.empty())
+  // Messages start in lower case, names such as FILE stay as they are.
+  if (message.size() > 1 && std::islower(static_cast<unsigned char>(message[1])))
     message[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(message[0])));
   while (!message.empty() && (message.back() == '\n' || message.back() == ' '))
     message.pop_back();
