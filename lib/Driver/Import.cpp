@@ -36,7 +36,9 @@ Status run(const Options &options) {
                                             : formats::findPreset(options.preset);
   if (!config.isOk())
     return config.status();
-  OTODUS_RETURN_IF_ERROR(formats::writeRandomModel(options.output, *config, options.seed));
+  Interruptible interruptible; // ^C leaves nothing behind
+  OTODUS_RETURN_IF_ERROR(
+      formats::writeRandomModel(options.output, *config, options.seed, checkInterrupt));
   note(options.output + ": " + std::to_string(config->parameterCount()) +
        " random, untrained parameters");
   return Status::ok();

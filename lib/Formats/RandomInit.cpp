@@ -93,7 +93,8 @@ std::vector<float> frequenciesOf(const ModelConfig &config) {
 
 Status writeTensor(SafetensorsWriter &writer, const ModelConfig &config,
                    const ExpectedTensor &tensor, uint64_t seed, uint64_t stream,
-                   std::vector<float> &piece) {
+                   std::vector<float> &piece,
+                   const std::function<Status()> &stop) {
   if (tensor.isCount) {
     const int64_t zero = 0;
     return writer.write(&zero, sizeof(zero));
@@ -130,11 +131,14 @@ Status writeTensor(SafetensorsWriter &writer, const ModelConfig &config,
     for (int64_t i = 0; i < count; ++i)
       piece[size_t(i)] *= recipe.scale;
     OTODUS_RETURN_IF_ERROR(writer.write(piece.data(), size_t(count) * sizeof(float)));
+    if (stop)
+      OTODUS_RETURN_IF_ERROR(stop());
   }
   return Status::ok();
 }
 
-Status writeTensors(const std::string &path, const ModelConfig &config, uint64_t seed) {
+Status writeTensors(const std::string &path, const ModelConfig &config, uint64_t seed,
+                    const std::function<Status()> &stop) {
   std::vector<ExpectedTensor> expected = expectedTensors(config);
   // Tied: the output matrix is the embedding and is not stored twice.
   if (config.share_emb)
@@ -154,7 +158,7 @@ Status writeTensors(const std::string &path, const ModelConfig &config, uint64_t
   OTODUS_RETURN_IF_ERROR(writer.status());
   std::vector<float> piece(static_cast<size_t>(kPiece));
   for (auto [tensor, stream] : order)
-    OTODUS_RETURN_IF_ERROR(writeTensor(*writer, config, *tensor, seed, stream, piece));
+    OTODUS_RETURN_IF_ERROR(writeTensor(*writer, config, *tensor, seed, stream, piece, stop));
   return writer->finish();
 }
 
@@ -183,7 +187,7 @@ struct TemporaryDirectory {
 } // namespace
 
 Status formats::writeRandomModel(const std::string &path, const ModelConfig &config,
-                                 uint64_t seed) {
+                                 uint64_t seed, const std::function<Status()> &stop) {
   OTODUS_RETURN_IF_ERROR(config.validate());
   std::string target = path;
   while (target.size() > 1 && target.back() == '/')
@@ -217,7 +221,7 @@ Status formats::writeRandomModel(const std::string &path, const ModelConfig &con
   const std::string consolidated = "{\"model_parallel_size\": 1, \"dtype\": \"fp32\"}\n";
   OTODUS_RETURN_IF_ERROR(
       writeFile(name + "/consolidate_config.json", consolidated.data(), consolidated.size()));
-  OTODUS_RETURN_IF_ERROR(writeTensors(name + "/model.safetensors", config, seed));
+  OTODUS_RETURN_IF_ERROR(writeTensors(name + "/model.safetensors", config, seed, stop));
   // Replaces an empty directory, refuses one that was filled meanwhile.
   if (rename(name.c_str(), target.c_str()) != 0)
     return failure(errno);

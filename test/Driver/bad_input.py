@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""bad_input.py OTODUS GOLDEN [--without-compiler]
+"""bad_input.py OTODUS GOLDEN [--without-compiler] [--editor=PROGRAM]
+
+PROGRAM IN OUT FEATURE copies an artefact so that it needs that CPU feature.
 
 Everything a user can do wrong: the exit code is the documented one, stderr has one clear
 line that names the cause, stdout stays empty and no file is left behind.
@@ -16,6 +18,8 @@ import time
 
 OTODUS, GOLDEN = sys.argv[1], sys.argv[2]
 COMPILER = "--without-compiler" not in sys.argv
+EDITOR = next((a.split("=", 1)[1] for a in sys.argv if a.startswith("--editor=")), None)
+VERSION = 8  # offset of the format version in an artefact
 TINY = os.path.join(GOLDEN, "tiny-megalodon")
 ROOT = tempfile.mkdtemp(prefix="otodus-bad-input-")
 ENVIRONMENT = dict(os.environ, XDG_CACHE_HOME=os.path.join(ROOT, "cache"))
@@ -300,6 +304,14 @@ def artefacts():
         if result.returncode not in (0, 3) or (result.returncode == 0 and position < 1000):
             failures.append(f"bit flip at {position}")
             print(f"FAIL artefact: bit flip at {position}: {result.returncode} {result.stderr.decode()}")
+    later = bytearray(data)
+    later[VERSION] += 1
+    case("of another format version", bytes(later), ["bad.oto", "format version", "compile the model again"])
+    if EDITOR:
+        foreign = path("foreign.oto")
+        subprocess.run([EDITOR, good, foreign, "made-up-feature"], check=True)
+        expect("artefact: features this machine lacks", 4, "made-up-feature",
+               ["generate", "--model", foreign] + arguments)
     case("not one", b"hello" * 100, "bad.oto")
     expect("artefact: other dtype", 2, "bf16", ["generate", "--model", good, "--dtype=bf16"] + arguments)
 
@@ -355,6 +367,26 @@ def signals():
         print(f"FAIL closed pipe: {process.returncode} {error!r}")
 
 
+def interrupted_import():
+    """^C while gigabytes of weights are written: 130 and nothing left."""
+    global count
+    count += 1
+    before = files()
+    process = subprocess.Popen([OTODUS, "import", "--preset", "mega1.3B", "--random-init", "-o", path("huge")],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    # Once the temporary folder is there, writing has begun.
+    end = time.time() + 60
+    while files() == before and process.poll() is None and time.time() < end:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    left = files() - before
+    if process.returncode != 130 or left:
+        failures.append("interrupted import")
+        print(f"FAIL interrupted import: {process.returncode} {error!r}, left behind: {sorted(left)}")
+
+
 def main():
     start = time.time()
     try:
@@ -363,6 +395,7 @@ def main():
         configurations()
         modules()
         outputs()
+        interrupted_import()
         if COMPILER:
             tokens()
             artefacts()

@@ -4,6 +4,8 @@
 
 #include "otodus/Formats/ModelConfig.h"
 
+#include <functional>
+
 namespace otodus::formats {
 
 /// Writes config.json, consolidate_config.json and model.safetensors (F32, all tensors of
@@ -12,7 +14,9 @@ namespace otodus::formats {
 /// functions, which may differ between C libraries in the last bit of a float). Tensors are streamed: memory does not grow with
 /// the model. The directory appears complete or not at all. init_mode "none" writes zeros.
 /// Errors: Code::Input invalid configuration; Code::File `path` exists and is not an empty
-/// directory, or cannot be written; Code::Device disk full.
-Status writeRandomModel(const std::string &path, const ModelConfig &config, uint64_t seed);
+/// directory, or cannot be written; Code::Device disk full. `stop` is asked after every few megabytes; an
+/// error of it ends the work and is returned.
+Status writeRandomModel(const std::string &path, const ModelConfig &config, uint64_t seed,
+                        const std::function<Status()> &stop = nullptr);
 
 } // namespace otodus::formats
