@@ -55,16 +55,18 @@ Status parseModelPipeline(const std::string &text, OpPassManager &pm) {
   llvm::raw_string_ostream stream(errors);
   FailureOr<OpPassManager> parsed = parsePassPipeline(text, stream);
   if (failed(parsed)) {
-    // MLIR repeats the text with a mark below it: only the lines that say something are kept.
+    // MLIR repeats the text with a mark below it, and counts columns from inside the brackets:
+    // only the lines that say something are kept.
     std::string message;
     for (StringRef line : llvm::split(errors, '\n')) {
-      auto [place, what] = line.split(": error: ");
-      if (what.empty() && !line.starts_with("<"))
+      size_t at = line.find("error: ");
+      if (at == StringRef::npos && !line.starts_with("<") && !line.starts_with("expected"))
         continue;
-      message += (message.empty() ? "" : "; ") + (what.empty() ? line : what).str();
-      if (!what.empty())
-        message += " (column " + place.rsplit(':').second.str() + ")";
+      message += message.empty() ? "" : "; ";
+      message += at == StringRef::npos ? line : line.drop_front(at + 7);
     }
+    if (message.empty())
+      message = "expected builtin.module(PASS,...)";
     return Status(Code::Usage, "--pass-pipeline=" + text + ": " + message);
   }
   if (parsed->getOpAnchorName() != ModuleOp::getOperationName())

@@ -7,6 +7,7 @@
 
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -20,7 +21,7 @@ namespace mega = otodus::mega;
 namespace {
 
 /// Makes `ops`, which stand in the order of their block, one kernel. No op outside of `ops` may
-/// lie on a way from one of them to another.
+/// both read one of them and be read by one (the verifier would complain).
 void formGroup(ArrayRef<Operation *> ops, StringRef name) {
   auto isMember = [&](Operation *op) { return llvm::is_contained(ops, op); };
   llvm::SetVector<Value> inputs;
@@ -47,6 +48,7 @@ void formGroup(ArrayRef<Operation *> ops, StringRef name) {
     output.replaceAllUsesWith(result);
   for (Operation *op : llvm::reverse(ops))
     op->erase();
+  sortTopologically(group->getBlock()); // readers of the first op may stand before the last
 }
 
 struct NormsApart : PassWrapper<NormsApart, InterfacePass<FunctionOpInterface>> {
