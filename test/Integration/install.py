@@ -2,7 +2,8 @@
 """install.py CMAKE BUILD OTODUS GOLDEN EXAMPLE.c
 
 Installs to a fresh prefix, then builds the embedding example as a stranger would, by the
-CMake package and by pkg-config, and runs it on a compiled model with nothing but the prefix.
+CMake package and by pkg-config, and runs it on a compiled model with nothing but the prefix; then
+the example of a plugin for the compiler.
 """
 import os
 import shutil
@@ -65,6 +66,17 @@ def main():
             # The example prints bytes; the model's tokens are bytes too.
             text = "".join(chr(int(word)) for word in expected.split())
             assert text in output, (output, text)
+
+        # The headers for passes that the programs load are complete.
+        plugin = os.path.join(work, "plugin")
+        run([CMAKE, "-S", os.path.join(os.path.dirname(EXAMPLE), "..", "plugin"), "-B", plugin,
+             "-DCMAKE_C_COMPILER=clang-22", "-DCMAKE_CXX_COMPILER=clang++-22",
+             "-DCMAKE_PREFIX_PATH=" + prefix])
+        run([CMAKE, "--build", plugin])
+        fused = run([program, "compile", os.path.join(GOLDEN, "tiny-megalodon"), "--emit=fused", "-o", "-",
+                     "--load-pass-plugin=" + os.path.join(plugin, "norms-apart.so"),
+                     "--pass-pipeline=builtin.module(func.func(example-norms-apart))"])
+        assert 'mega.group "norm_apart"' in fused, fused[-2000:]
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
