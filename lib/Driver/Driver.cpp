@@ -54,8 +54,9 @@ int usageError(const CLI::App &app, const CLI::ParseError &error, int argc, char
 int finish(const Status &status) {
   if (status.isOk())
     return 0;
-  // The reader of stdout has gone: nobody is left who wants to know.
-  if (driver::stdoutClosed())
+  // The reader of stdout has gone: nobody is left who wants to know. What failed before or
+  // after keeps its code.
+  if (driver::isStdoutClosed(status))
     return 0;
   if (!status.message().empty())
     complain(status.code() == Code::Internal ? "internal error: " + status.message()

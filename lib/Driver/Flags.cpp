@@ -5,6 +5,7 @@
 #include "otodus/Formats/ModelConfig.h"
 
 #include <charconv>
+#include <utility>
 
 namespace otodus::driver {
 
@@ -13,7 +14,7 @@ void addCompileFlags(CLI::App &app, ModelFlags &flags) {
   app.add_option("--checkpoint", flags.checkpoint,
                  "weights (safetensors) instead of the one the model names");
   app.add_option("-j,--jobs", flags.jobs, "kernels compiled at the same time (default: processors)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 65536));
   app.add_option("--remarks", flags.remarks,
                  "print the compiler's decisions whose category matches this expression, e.g. fusion");
   app.add_option("--pass-pipeline", flags.passPipeline,
@@ -29,7 +30,7 @@ void addRunFlags(CLI::App &app, ModelFlags &flags) {
                  "cpu (default), cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4");
   addCompileFlags(app, flags);
   app.add_option("--threads", flags.threads, "threads that compute (default: processors)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 65536));
   app.add_option("--tokenizer", flags.tokenizer,
                  "SentencePiece model instead of the one the configuration names");
   app.add_option("--cache-dir", flags.cacheDir,
@@ -41,12 +42,20 @@ Result<std::vector<int32_t>> parseTokens(const std::string &text, int64_t bound,
                                          const std::string &what) {
   std::vector<int32_t> tokens;
   const char *at = text.data(), *end = at + text.size();
+  bool comma = true; // since the last word, or none yet
   auto separator = [](char c) { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
   for (;;) {
-    while (at != end && separator(*at))
-      ++at;
+    bool missing = false;
+    for (; at != end && separator(*at); ++at)
+      if (*at == ',')
+        missing |= std::exchange(comma, true);
+    missing |= at == end && comma && !tokens.empty();
+    if (missing)
+      return Status(Code::Input, what + " expects token ids such as 1,2,3, but number " +
+                                     std::to_string(tokens.size() + 1) + " is empty");
     if (at == end)
       break;
+    comma = false;
     const char *word = at;
     while (at != end && !separator(*at))
       ++at;

@@ -17,7 +17,7 @@ void addCompileFlags(CLI::App &app, ModelFlags &flags);
 void addRunFlags(CLI::App &app, ModelFlags &flags);
 
 /// "1,2,3" (also with spaces or newlines) as integers. `what` stands in messages.
-/// Code::Input if a word is no integer, or outside [0, bound) where bound > 0.
+/// Code::Input if a word is no integer or missing between commas, or outside [0, bound) where bound > 0.
 Result<std::vector<int32_t>> parseTokens(const std::string &text, int64_t bound,
                                          const std::string &what);
 

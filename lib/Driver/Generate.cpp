@@ -8,6 +8,7 @@
 #include "Sampling.h"
 #include "Tokenizer.h"
 
+#include "otodus/Formats/OutputFile.h"
 #include "otodus/Formats/StateFile.h"
 
 #include <chrono>
@@ -77,9 +78,6 @@ struct Printer {
 Status generate(const Options &options) {
   OTODUS_RETURN_IF_ERROR(options.sampling.validate());
   OTODUS_RETURN_IF_ERROR(checkChoice("--print", options.print, {"text", "ids"}));
-  if (options.maxTokens < 0)
-    return Status(Code::Usage, "--max-tokens expects a number >= 0, but got " +
-                                   std::to_string(options.maxTokens));
   if (options.batch < 1 || options.batch > 1024)
     return Status(Code::Usage, "--batch expects a number from 1 to 1024, but got " +
                                    std::to_string(options.batch));
@@ -94,6 +92,11 @@ Status generate(const Options &options) {
       "--tokens, or continue a generated text with --state-in";
   if (empty && options.stateIn.empty())
     return Status(Code::Input, emptyPrompt);
+  // A place that cannot be written is refused now, not after the whole text.
+  if (!options.stateOut.empty())
+    if (Result<formats::OutputFile> file = formats::OutputFile::create(options.stateOut);
+        !file.isOk())
+      return file.status().in("--state-out");
 
   auto start = Clock::now();
   std::optional<MemorySampler> memory;
@@ -290,7 +293,8 @@ void addGenerate(CLI::App &app, Action &action) {
   auto *prompt = sub->add_option("--prompt", options->prompt, "text to continue");
   auto *file = sub->add_option("--prompt-file", options->promptFile, "the same from a file; - is stdin");
   auto *tokens = sub->add_option("--tokens", options->tokens, "token ids to continue: 1,2,3");
-  sub->add_option("-n,--max-tokens", options->maxTokens, "most tokens to generate (default 128)");
+  sub->add_option("-n,--max-tokens", options->maxTokens, "most tokens to generate (default 128)")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
   sub->add_option("--temperature", options->sampling.temperature, "0 (default) is greedy");
   sub->add_option("--top-k", options->sampling.topK, "keep the k likeliest tokens (ties stay)");
   sub->add_option("--top-p", options->sampling.topP,

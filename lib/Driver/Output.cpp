@@ -18,7 +18,7 @@
 namespace otodus::driver {
 
 namespace {
-bool closed = false;
+const char *const kClosed = "stdout was closed by its reader";
 int verbosity = 1;
 volatile std::sig_atomic_t interruptFlag = 0;
 volatile std::sig_atomic_t cooperative = 0;
@@ -36,10 +36,8 @@ Status writeStdout(std::string_view text) {
     if (written < 0) {
       if (errno == EINTR)
         continue;
-      if (errno == EPIPE) {
-        closed = true;
-        return Status(Code::Device, "stdout was closed by its reader");
-      }
+      if (errno == EPIPE)
+        return Status(Code::Device, kClosed);
       return Status(Code::Device, std::string("cannot write to stdout: ") + std::strerror(errno));
     }
     text.remove_prefix(static_cast<size_t>(written));
@@ -47,7 +45,9 @@ Status writeStdout(std::string_view text) {
   return Status::ok();
 }
 
-bool stdoutClosed() { return closed; }
+bool isStdoutClosed(const Status &status) {
+  return status.code() == Code::Device && status.message() == kClosed;
+}
 
 Status writeOutput(const std::string &path, std::string_view text, bool binary) {
   if (!path.empty() && path != "-")

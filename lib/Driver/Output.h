@@ -12,10 +12,11 @@
 namespace otodus::driver {
 
 /// Appends to stdout at once. Code::Device when the disk behind it is full or it fails
-/// otherwise. When the reader has gone (EPIPE) this fails too and `stdoutClosed` turns
-/// true: the program then ends quietly with 0, since nobody is left who wants to know.
+/// otherwise. When the reader has gone (EPIPE) this fails too, with a status that
+/// `isStdoutClosed` knows: a program that ends with it does so quietly with 0, since nobody
+/// is left who wants to know.
 Status writeStdout(std::string_view text);
-bool stdoutClosed();
+bool isStdoutClosed(const Status &status);
 
 /// The whole of `text` to the file `path` (temporary, then rename) or to stdout for "" and
 /// "-". Binary output to a terminal is refused (Code::Usage).

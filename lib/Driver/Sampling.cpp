@@ -12,7 +12,7 @@
 namespace otodus::driver {
 
 Status SamplingOptions::validate() const {
-  auto bad = [](const char *flag, const char *range, double value) {
+  auto bad = [](const char *flag, const char *range, auto value) {
     return Status(Code::Usage, std::string(flag) + " expects " + range + ", but got " +
                                    std::to_string(value));
   };
@@ -23,7 +23,7 @@ Status SamplingOptions::validate() const {
   if (!(minP >= 0 && minP <= 1))
     return bad("--min-p", "a number in [0, 1] (0 is off)", minP);
   if (topK < 0)
-    return bad("--top-k", "an integer >= 0 (0 is off)", double(topK));
+    return bad("--top-k", "an integer >= 0 (0 is off)", topK);
   return Status::ok();
 }
 

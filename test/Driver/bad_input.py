@@ -192,6 +192,12 @@ def usage():
     expect("number expected", 2, "max-tokens", ["generate", "--model", TINY, "--prompt", "x", "-n", "many"])
     expect("negative temperature", 2, "--temperature",
            ["generate", "--model", TINY, "--prompt", "x", "--temperature", "-1"])
+    prompt = ["generate", "--model", TINY, "--prompt", "x"]
+    expect("negative number of threads", 2, ["--threads", "-3", "65536"], prompt + ["--threads", "-3"])
+    expect("negative top-k", 2, ["--top-k", "got -5\n"], prompt + ["--top-k", "-5"])
+    expect("huge number of tokens", 2, ["max-tokens", "9" * 20], prompt + ["--max-tokens", "9" * 20])
+    expect("state into a missing folder", 3, ["--state-out", "absent"],
+           prompt + ["--state-out", path("absent", "x.state")])
     expect("two prompts", 2, "exclude",
            ["generate", "--model", TINY, "--prompt", "x", "--tokens", "1"])
     expect("empty prompt", 1, "empty", ["generate", "--model", TINY, "--prompt", ""])
@@ -262,6 +268,8 @@ def tokens():
     expect("negative token", 1, "-3", ["generate", "--model", TINY, "--tokens=5,-3"])
     expect("huge token", 1, "99999999999999999999", ["generate", "--model", TINY, "--tokens", "99999999999999999999"])
     expect("no token", 1, "'x'", ["generate", "--model", TINY, "--tokens", "1,x"])
+    for text in ("1,,2", "1,2,", ",1", "1, ,2"):
+        expect(f"empty token in '{text}'", 1, "is empty", ["generate", "--model", TINY, "--tokens", text])
     expect("byte outside the vocabulary", 1, "byte 195", ["generate", "--model", TINY, "--prompt", "café"])
     expect("eval: byte outside the vocabulary", 1, "byte 195",
            ["eval", "--model", TINY, "--data", write(path("cafe.txt"), "café")])
@@ -337,7 +345,7 @@ def artefacts():
     expect("state: missing", 3, "gone.state",
            ["generate", "--model", good, "--state-in", path("gone.state")] + arguments)
     expect("state output is a directory", 3, "folder",
-           ["generate", "--model", good, "--state-out", path("folder")] + arguments, stdout_empty=False)
+           ["generate", "--model", good, "--state-out", path("folder")] + arguments)
 
 
 def signals():
@@ -365,6 +373,16 @@ def signals():
     if process.returncode != 0 or error:
         failures.append("closed pipe")
         print(f"FAIL closed pipe: {process.returncode} {error!r}")
+
+    # A failure stays one when nobody reads stdout.
+    count += 1
+    process = subprocess.Popen([OTODUS, "check", path("nope.safetensors")], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=ENVIRONMENT)
+    process.stdout.close()
+    error = process.stderr.read()
+    if process.wait(timeout=60) != 3:
+        failures.append("closed pipe and a failure")
+        print(f"FAIL closed pipe and a failure: {process.returncode} {error!r}")
 
 
 def interrupted_import():
