@@ -48,6 +48,9 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       return emitError() << "expects " << name << " to be at least 1, but got " << *size;
     return success();
   };
+  if (rowTiles && rowTiles.empty()) // (C3)
+    return emitError() << "expects row_tiles to have an element; leave the field out to let the "
+                          "code generator choose";
   int64_t previous = 0;
   for (int64_t rows : rowTiles ? rowTiles.asArrayRef() : ArrayRef<int64_t>()) {
     if (failed(verifySize("row_tiles", rows)))
@@ -76,4 +79,38 @@ void MegaDialect::initialize() {
 #define GET_OP_LIST
 #include "mega/IR/MegaOps.cpp.inc"
       >();
+}
+
+/// Attributes on arguments and results of functions; the table is in the dialect's description.
+static LogicalResult verifyArgumentAttribute(Operation *op, StringRef what, unsigned index,
+                                             NamedAttribute attribute, bool isResult) {
+  StringRef name = attribute.getName().strref();
+  Attribute value = attribute.getValue();
+  auto expect = [&](bool holds, StringRef type) -> LogicalResult {
+    if (holds)
+      return success();
+    return op->emitOpError("expects ") << name << " of " << what << " " << index << " to be "
+                                       << type << ", but got " << value;
+  };
+  if (name == "mega.name" || name == "mega.state" || (name == "mega.initial_from" && !isResult))
+    return expect(isa<StringAttr>(value), "a string");
+  if (!isResult && (name == "mega.position" || name == "mega.initial_exp"))
+    return expect(isa<UnitAttr>(value), "without a value");
+  if (!isResult && name == "mega.initial")
+    return expect(isa<FloatAttr>(value), "a floating-point number");
+  return op->emitOpError("has no use for ")
+         << name << " on " << what << " " << index << "; expected mega.name"
+         << (isResult ? " or mega.state"
+                      : ", mega.state, mega.position, mega.initial, mega.initial_from or "
+                        "mega.initial_exp");
+}
+
+LogicalResult MegaDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned index,
+                                                    NamedAttribute attribute) {
+  return verifyArgumentAttribute(op, "argument", index, attribute, /*isResult=*/false);
+}
+
+LogicalResult MegaDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned index,
+                                                       NamedAttribute attribute) {
+  return verifyArgumentAttribute(op, "result", index, attribute, /*isResult=*/true);
 }

@@ -32,12 +32,25 @@ def Mega_Dialect : Dialect {
     result: for every op, a long sequence gives the same result in one go as in
     any split into pieces that pass the state on.
 
+    Arguments and results of functions carry what the host has to know of them:
+
+    | attribute | on | type | meaning |
+    |---|---|---|---|
+    | `mega.name` | arguments, results | string | name of an input or output |
+    | `mega.state` | arguments, results | string | name of a state, carried in and out |
+    | `mega.position` | arguments | unit | steps each sequence has behind it |
+    | `mega.initial` | arguments | float | every element of a fresh state |
+    | `mega.initial_from` | arguments | string | tensor of the checkpoint a fresh state repeats |
+    | `mega.initial_exp` | arguments | unit | the exponential of that tensor instead |
+
     Numbers that are attributes (`eps`, `scale`) are written with 64 bits and
     used with 32. Sums, statistics and carried state are `f32` whatever `T` is.
     "spec" in the descriptions is `docs/Megalodon.md`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
   let useDefaultAttributePrinterParser = 1;
+  let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -92,6 +105,7 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
 
     *  (C1) every size is at least 1.
     *  (C2) `row_tiles` is strictly ascending.
+    *  (C3) `row_tiles` has at least one element.
 
     Example:
 

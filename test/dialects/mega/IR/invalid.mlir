@@ -967,3 +967,53 @@ func.func private @schedule_tile() attributes {a = #mega.schedule<row_tiles = [-
 // (C2)
 // expected-error @+1 {{expects row_tiles to ascend, but got 4 after 4}}
 func.func private @schedule_order() attributes {a = #mega.schedule<row_tiles = [1, 4, 4]>}
+
+// -----
+
+// (C3)
+// expected-error @+1 {{expects row_tiles to have an element}}
+func.func private @schedule_no_tiles() attributes {a = #mega.schedule<row_tiles = []>}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Attributes of arguments and results
+//===----------------------------------------------------------------------===//
+
+// expected-error @+1 {{'func.func' op expects mega.name of argument 1 to be a string, but got 1 : i64}}
+func.func private @name_type(tensor<?x?x8xf32>, tensor<?x?x8xf32> {mega.name = 1})
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects mega.state of argument 0 to be a string, but got unit}}
+func.func private @state_type(tensor<?x8xf32> {mega.state})
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects mega.position of argument 0 to be without a value, but got true}}
+func.func private @position_type(tensor<?xi64> {mega.position = true})
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects mega.initial of argument 0 to be a floating-point number, but got 1 : i64}}
+func.func private @initial_type(tensor<?x8xf32> {mega.state = "s", mega.initial = 1})
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects mega.initial_from of argument 0 to be a string}}
+func.func private @initial_from_type(tensor<?x8xf32> {mega.state = "s", mega.initial_from = 1.0})
+
+// -----
+
+// expected-error @+1 {{'func.func' op has no use for mega.sate on argument 0; expected mega.name, mega.state}}
+func.func private @unknown(tensor<?x8xf32> {mega.sate = "s"})
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects mega.state of result 0 to be a string, but got 2 : i64}}
+func.func private @result_state() -> (tensor<?x8xf32> {mega.state = 2})
+
+// -----
+
+// expected-error @+1 {{'func.func' op has no use for mega.position on result 0; expected mega.name or mega.state}}
+func.func private @result_position() -> (tensor<?xi64> {mega.position})
