@@ -1,6 +1,7 @@
 //===- ExpandMath.cpp - Polynomials instead of library calls ---------------===//
 
 #include "otodus/Codegen/CPU/Passes.h"
+#include "otodus/Codegen/Common/KernelMath.h"
 
 #include "mlir/Dialect/Math/Transforms/Approximation.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
@@ -43,22 +44,15 @@ struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<FuseProductAndSum>(&getContext());
-    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
-      return llvm::is_contained({math::ExpOp::getOperationName(), math::LogOp::getOperationName(),
-                                 math::TanhOp::getOperationName(), math::ErfOp::getOperationName()},
-                                name);
-    });
+    populateMathPolynomialApproximationPatterns(patterns, isPolynomial);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
 
-    // What is left has to be an instruction or a few: kernels are linked with no library.
+    // Polynomials of a type that has none are left too.
     WalkResult found = getOperation()->walk([](Operation *op) {
-      if ((!isa_and_nonnull<math::MathDialect>(op->getDialect()) && !isa<arith::RemFOp>(op)) ||
-          isa<math::SqrtOp, math::RsqrtOp, math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp,
-              math::RoundEvenOp, math::TruncOp, math::CopySignOp>(op))
+      if (!needsLibrary(op) && !isPolynomial(op->getName().getStringRef()))
         return WalkResult::advance();
-      op->emitOpError("has no form in a kernel, which cannot call a library; exp, log, tanh, erf "
-                      "and sqrt have one");
+      emitNeedsLibrary(op);
       return WalkResult::interrupt();
     });
     if (found.wasInterrupted())

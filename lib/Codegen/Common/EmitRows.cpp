@@ -8,6 +8,8 @@
 
 #include "KernelEmitter.h"
 
+#include "otodus/Codegen/Common/KernelMath.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -195,14 +197,8 @@ private:
           auto tensor = dyn_cast<RankedTensorType>(type);
           return tensor && (tensor.getRank() == 3 || tensor.getRank() == 4);
         })) {
-      // Kernels are linked with no library.
-      if (isa<arith::RemFOp>(op) ||
-          (isa<math::MathDialect>(op->getDialect()) &&
-           !isa<math::ExpOp, math::LogOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::RsqrtOp,
-                math::FmaOp, math::AbsFOp, math::FloorOp, math::CeilOp, math::RoundEvenOp,
-                math::TruncOp, math::CopySignOp>(op)))
-        return op->emitOpError("has no form in a kernel, which cannot call a library; exp, log, "
-                               "tanh, erf and sqrt have one");
+      if (needsLibrary(op))
+        return emitNeedsLibrary(op);
       // Kernels compute in f32, whatever is stored.
       Type element = getElementTypeOrSelf(op->getResult(0).getType());
       for (Type type : op->getOperandTypes())
