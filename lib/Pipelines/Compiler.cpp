@@ -7,6 +7,7 @@
 #include "otodus/Codegen/CPU/Machine.h"
 #include "otodus/Codegen/Common/HostPlan.h"
 #include "otodus/Formats/Hash.h"
+#include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
 #include "otodus/Target/ObjectCode.h"
 
@@ -77,18 +78,48 @@ Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
   build(pm);
   if (options.timing)
     pm.enableTiming();
-  std::string first;
+  bool reported = false;
   ScopedDiagnosticHandler handler(module->getContext(), [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() == DiagnosticSeverity::Error && first.empty()) {
-      llvm::raw_string_ostream stream(first);
-      stream << diagnostic;
-    }
+    reported |= diagnostic.getSeverity() == DiagnosticSeverity::Error;
     return failure(); // the context's own handler prints it
   });
   if (succeeded(pm.run(module)))
     return Status::ok();
-  return Status(Code::Input, "the " + name.str() +
-                                 " stage failed: " + (first.empty() ? "no reason given" : first));
+  return Status(Code::Input, "the " + name.str() + " stage failed" +
+                                 (reported ? " (see the error above)" : ", and gave no reason"));
+}
+
+/// The passes of stage `from` expect what the stages before left behind; a module by hand may
+/// be at another one.
+Status verifyGiven(ModuleOp module, const CompileOptions &options) {
+  StringRef later;
+  if (options.from < Stage::LLVM && !module.getOps<LLVM::LLVMFuncOp>().empty())
+    later = "llvm";
+  if (options.from < Stage::Kernel &&
+      (llvm::any_of(module.getOps<func::FuncOp>(),
+                    [](func::FuncOp function) { return function->hasAttr("mega.grid"); }) ||
+       module.walk([](mega::GroupOp group) {
+                return group->hasAttr("mega.kernels") ? WalkResult::interrupt()
+                                                      : WalkResult::advance();
+              }).wasInterrupted()))
+    later = "kernel";
+  if (!later.empty())
+    return Status(Code::Input, "this module is at the " + later.str() + " stage; add --from=" +
+                                   later.str() + " to otodus compile");
+  for (auto [stage, name] : {std::pair(Stage::Fused, "fused"), std::pair(Stage::Kernel, "kernel")}) {
+    if (options.from < stage || options.from >= Stage::LLVM)
+      continue;
+    Status gate = runStage(module, options, name, [name = name](OpPassManager &pm) {
+      VerifyStageOptions verify;
+      verify.stage = name;
+      pm.addPass(createVerifyStage(verify));
+    });
+    if (!gate.isOk())
+      return Status(gate.code(), std::string("this module is not at the ") +
+                                     (options.from == Stage::Fused ? "fused" : "kernel") +
+                                     " stage (see the error above)");
+  }
+  return Status::ok();
 }
 
 /// A failure behind the kernel stage is ours: keeps the module and says how to replay it.
@@ -143,18 +174,8 @@ Status describe(ModuleOp module, formats::Artefact &artefact) {
     artefact.dtype = "f32";
   artefact.configJson = attribute("mega.config");
   artefact.weightsFile = attribute("mega.weights");
-  {
-    std::string first;
-    ScopedDiagnosticHandler handler(module->getContext(), [&](Diagnostic &diagnostic) {
-      if (first.empty()) {
-        llvm::raw_string_ostream stream(first);
-        stream << diagnostic;
-      }
-      return failure();
-    });
-    if (failed(buildHostPlan(module, artefact)))
-      return Status(Code::Input, "no plan can be made: " + first);
-  }
+  if (failed(buildHostPlan(module, artefact))) // the context's handler prints the reason
+    return Status(Code::Input, "no plan can be made (see the error above)");
   artefact.modelHash = hashOf(artefact);
   artefact.embedded.resize(artefact.prepared.size());
   return Status::ok();
@@ -180,10 +201,11 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
 
   OTODUS_RETURN_IF_ERROR(enableRemarks(module->getContext(), options.remarks));
   OTODUS_RETURN_IF_ERROR(loadPlugins(options.plugins));
+  if (!options.modelPipeline.empty() && options.from != Stage::Model)
+    return Status(Code::Usage, "--pass-pipeline changes a module at the model stage, but this one "
+                               "is behind it; leave out --from or use otodus-opt");
+  OTODUS_RETURN_IF_ERROR(verifyGiven(module, options));
   if (!options.modelPipeline.empty()) {
-    if (options.from != Stage::Model)
-      return Status(Code::Usage, "--pass-pipeline changes a module at the model stage, but this one "
-                                 "is behind it; leave out --from or use otodus-opt");
     OpPassManager passes(ModuleOp::getOperationName());
     OTODUS_RETURN_IF_ERROR(parseModelPipeline(options.modelPipeline, passes));
     OTODUS_RETURN_IF_ERROR(

@@ -4,6 +4,7 @@
 
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -30,8 +31,13 @@ LogicalResult verifyFused(ModuleOp module) {
       continue;
     for (Operation &op : function.getBody().getOps())
       if (!isa<mega::UseWeightOp, mega::GroupOp, tensor::ExtractSliceOp, func::CallOp,
-               func::ReturnOp>(op))
-        return op.emitOpError("is left outside of groups after the fused stage");
+               func::ReturnOp>(op)) {
+        InFlightDiagnostic error =
+            op.emitOpError("is left outside of groups after the fused stage");
+        if (isa<arith::ConstantOp>(op))
+          error << "; make it a mega.weight, which the checkpoint fills";
+        return error;
+      }
   }
   return success();
 }

@@ -57,7 +57,7 @@ struct CompileOptions {
 void registerAll(mlir::DialectRegistry &registry);
 
 /// Compiles `module` (changed in place, stage by stage). Diagnostics go to the
-/// context's handler; the Status repeats the first error in one line.
+/// context's handler; the Status then says only which stage failed.
 /// Code::Target for a target this compiler or this machine does not have and for a plugin that
 /// cannot be loaded, Code::Usage for a `modelPipeline` that is none.
 Result<formats::Artefact> compile(mlir::ModuleOp module, const CompileOptions &options);

@@ -153,7 +153,7 @@ func.func @f1(%q: tensor<?x?x2x8xf32>, %p: tensor<?xi64> {mega.position})
 }
 
 //--- no-kernel.mlir
-// NO-KERNEL: names the kernel @k, but there is no such function
+// NO-KERNEL: names the kernel @k after the kernel stage, but there is no such function
 func.func @f(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
   %y = mega.group "silu" (%a = %x : tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>) attributes {mega.kernels = [@k]} {
     %0 = mega.silu %a : tensor<?x?x64xf32>
