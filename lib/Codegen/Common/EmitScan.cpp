@@ -23,6 +23,8 @@ namespace otodus {
 namespace {
 
 constexpr int64_t kModes = 4; ///< modes whose state stays in registers together
+/// Channels of one pass: a lane block, so that coefficients and state are read line by line.
+constexpr int64_t kScanLanes = kLanes;
 
 /// The recurrence of one op: subclasses say what its operands and its body are.
 class Recurrence : public StreamOpEmitter {
@@ -83,13 +85,13 @@ Value Recurrence::blockOffset(Value at, int64_t mode, int64_t parts, int64_t par
 Value Recurrence::hoisted(const Input &input, Value at, int64_t mode) {
   switch (input.kind) {
   case Input::Channel:
-    return loadF32(input.buffer, at, kVector);
+    return loadF32(input.buffer, at, kScanLanes);
   case Input::Blocks:
-    return loadF32(input.buffer, blockOffset(at, mode, input.parts, input.part), kVector);
+    return loadF32(input.buffer, blockOffset(at, mode, input.parts, input.part), kScanLanes);
   case Input::Rows:
-    return loadF32(input.buffer, add(index(mode * frame.width.padded()), at), kVector);
+    return loadF32(input.buffer, add(index(mode * frame.width.padded()), at), kScanLanes);
   case Input::Mode:
-    return splat(memref::LoadOp::create(b, loc, input.buffer, ValueRange{index(mode)}), kVector);
+    return splat(memref::LoadOp::create(b, loc, input.buffer, ValueRange{index(mode)}), kScanLanes);
   case Input::Tile:
   case Input::Steps:
     break;
@@ -99,7 +101,7 @@ Value Recurrence::hoisted(const Input &input, Value at, int64_t mode) {
 
 Value Recurrence::perStep(const Input &input, Value t, Value at, Value lane, int64_t mode) {
   if (input.kind == Input::Tile)
-    return loadF32(input.buffer, add(mul(t, index(frame.tile)), lane), kVector);
+    return loadF32(input.buffer, add(mul(t, index(frame.tile)), lane), kScanLanes);
   Type element = getElementTypeOrSelf(input.buffer.getType());
   Value row = mul(add(frame.firstRow, t), index(input.rowStride));
   Value from = add(row, index(mode * input.modeStride));
@@ -107,20 +109,20 @@ Value Recurrence::perStep(const Input &input, Value t, Value at, Value lane, int
     Value scalar = memref::LoadOp::create(b, loc, input.buffer, ValueRange{from});
     if (!element.isF32())
       scalar = arith::ExtFOp::create(b, loc, f32, scalar);
-    return splat(scalar, kVector);
+    return splat(scalar, kScanLanes);
   }
   if (input.channelStride == 1)
-    return loadF32(input.buffer, add(from, at), kVector);
+    return loadF32(input.buffer, add(from, at), kScanLanes);
   // Channels lie apart. There are no rows of padding channels.
   if (element.isF32()) {
     SmallVector<int32_t> offsets;
-    for (int64_t i = 0; i < kVector; ++i)
+    for (int64_t i = 0; i < kScanLanes; ++i)
       offsets.push_back(int32_t(i * input.channelStride));
     Value lanes = arith::ConstantOp::create(b, loc, b.getI32VectorAttr(offsets));
     Value left = arith::SubIOp::create(b, loc, index(frame.width.inner), at);
     Value mask =
-        vector::CreateMaskOp::create(b, loc, VectorType::get({kVector}, b.getI1Type()), left);
-    auto type = VectorType::get({kVector}, element);
+        vector::CreateMaskOp::create(b, loc, VectorType::get({kScanLanes}, b.getI1Type()), left);
+    auto type = VectorType::get({kScanLanes}, element);
     Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
     from = add(from, mul(at, index(input.channelStride)));
     return vector::GatherOp::create(b, loc, type, input.buffer, ValueRange{from}, lanes, mask,
@@ -128,13 +130,13 @@ Value Recurrence::perStep(const Input &input, Value t, Value at, Value lane, int
   }
   // No target gathers 16 bits.
   SmallVector<Value> elements;
-  for (int64_t i = 0; i < kVector; ++i) {
+  for (int64_t i = 0; i < kScanLanes; ++i) {
     Value d = arith::MinUIOp::create(b, loc, add(at, index(i)), index(frame.width.inner - 1));
     Value place = add(from, mul(d, index(input.channelStride)));
     elements.push_back(memref::LoadOp::create(b, loc, input.buffer, ValueRange{place}));
   }
-  Value v = vector::FromElementsOp::create(b, loc, VectorType::get({kVector}, element), elements);
-  return arith::ExtFOp::create(b, loc, VectorType::get({kVector}, f32), v);
+  Value v = vector::FromElementsOp::create(b, loc, VectorType::get({kScanLanes}, element), elements);
+  return arith::ExtFOp::create(b, loc, VectorType::get({kScanLanes}, f32), v);
 }
 
 LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> states, int64_t count,
@@ -144,13 +146,13 @@ LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> stat
   bool masked = maskPadding && frame.width.inner != paddedChannels;
   LogicalResult result = success();
 
-  forLoop(index(0), index(frame.tile), index(kVector), [&](Value lane) {
+  forLoop(index(0), index(frame.tile), index(kScanLanes), [&](Value lane) {
     Value at = add(frame.channel, lane);
     Value present;
     if (masked) {
       Value left = arith::SubIOp::create(b, loc, index(frame.width.inner), at);
       present =
-          vector::CreateMaskOp::create(b, loc, VectorType::get({kVector}, b.getI1Type()), left);
+          vector::CreateMaskOp::create(b, loc, VectorType::get({kScanLanes}, b.getI1Type()), left);
     }
     for (int64_t mode = 0; mode < modes; mode += kModes) {
       int64_t width = std::min(kModes, modes - mode);
@@ -162,10 +164,10 @@ LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> stat
           int64_t words = (paddedChannels * modes * state.parts * 4 + 63) / 64 * 16;
           stateAt.push_back(add(mul(frame.sequence, index(words)),
                                 blockOffset(at, mode + k, state.parts, state.part)));
-          carried.push_back(loadF32(state.buffer, stateAt.back(), kVector));
+          carried.push_back(loadF32(state.buffer, stateAt.back(), kScanLanes));
         }
       }
-      Value factor = mode == 0 && gain ? loadF32(gain, at, kVector) : Value();
+      Value factor = mode == 0 && gain ? loadF32(gain, at, kScanLanes) : Value();
 
       auto loop = scf::ForOp::create(b, loc, index(0), frame.steps, index(1), carried);
       {
@@ -173,7 +175,7 @@ LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> stat
         b.setInsertionPointToStart(loop.getBody());
         Value t = loop.getInductionVar();
         Value to = add(mul(t, index(frame.tile)), lane);
-        Value sum = loadF32(mode == 0 ? init : y, to, kVector);
+        Value sum = loadF32(mode == 0 ? init : y, to, kScanLanes);
         if (factor)
           sum = arith::MulFOp::create(b, loc, factor, sum);
         SmallVector<Value> tiles, next;
@@ -346,7 +348,7 @@ private:
         // Its f32 form is at hand; the rounded one goes away if nobody else asks.
         wide[argument] = value;
         value =
-            arith::TruncFOp::create(b, loc, VectorType::get({kVector}, argument.getType()), value);
+            arith::TruncFOp::create(b, loc, VectorType::get({kScanLanes}, argument.getType()), value);
       }
       values[argument] = value;
     }
@@ -372,7 +374,7 @@ private:
       if (auto constant = value.getDefiningOp<arith::ConstantOp>())
         known = arith::ConstantOp::create(
             b, loc,
-            SplatElementsAttr::get(VectorType::get({kVector}, value.getType()),
+            SplatElementsAttr::get(VectorType::get({kScanLanes}, value.getType()),
                                    constant.getValue()));
     return known;
   }
@@ -397,7 +399,7 @@ private:
       made.operands.push_back(value);
     }
     for (Type type : inner->getResultTypes())
-      made.types.push_back(VectorType::get({kVector}, type));
+      made.types.push_back(VectorType::get({kScanLanes}, type));
     made.attributes = inner->getDiscardableAttrDictionary();
     made.propertiesAttr = inner->getPropertiesAsAttribute();
     Operation *op = b.create(made);
