@@ -10,16 +10,16 @@
 // CHECK-SAME:    mega.row_tile = 0
 // CHECK:       scf.forall
 // Modes 0 to 3:
-// CHECK:         scf.for {{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK:         scf.for {{.*}} iter_args({{.*}}) -> (vector<32xf32>, vector<32xf32>, vector<32xf32>, vector<32xf32>)
 // CHECK:           memref.load {{.*}} : memref<?xbf16>
 // CHECK:           vector.broadcast
-// CHECK:           arith.mulf {{.*}} fastmath<contract> : vector<16xf32>
-// CHECK:           math.exp {{.*}} : vector<16xf32>
-// CHECK:           arith.addf {{.*}} fastmath<contract> : vector<16xf32>
+// CHECK:           arith.mulf {{.*}} fastmath<contract> : vector<32xf32>
+// CHECK:           math.exp {{.*}} : vector<32xf32>
+// CHECK:           arith.addf {{.*}} fastmath<contract> : vector<32xf32>
 // Padding is 0, whatever the body makes of it.
 // CHECK:           arith.select
 // Mode 4:
-// CHECK:         scf.for {{.*}} iter_args({{.*}}) -> (vector<16xf32>) {
+// CHECK:         scf.for {{.*}} iter_args({{.*}}) -> (vector<32xf32>) {
 func.func @scan(%x: tensor<?x?x40xbf16>, %a: tensor<40x5xf32>, %c: tensor<?x?x5xbf16>,
                 %h: tensor<?x40x5xf32>) -> (tensor<?x?x40xbf16>, tensor<?x40x5xf32>) {
   %y, %h1 = mega.group "scan" (%xi = %x : tensor<?x?x40xbf16>, %ai = %a : tensor<40x5xf32>,
