@@ -98,7 +98,10 @@ void Generator::width() {
 
 void Generator::heads() {
   golden_.config.num_heads = pick<int64_t>({1, 2, 3});
-  golden_.config.z_dim = golden_.config.num_heads * pick<int64_t>({2, 8, 10, 20});
+  // Two features of a query can be near 0 together; their norm then magnifies what bf16 rounded
+  // off before it, without limit.
+  golden_.config.z_dim =
+      golden_.config.num_heads * pick<int64_t>({dtype_ == "bf16" ? 6 : 2, 8, 10, 20});
   golden_.config.value_dim = golden_.config.num_heads * pick<int64_t>({5, 16, 27, 48});
   golden_.config.chunk_size = pick<int64_t>({1, 7, 24, 100, 300});
   golden_.config.rope_base = pick<double>({10000, 100000});
@@ -325,23 +328,6 @@ std::vector<Expectation> Generator::results(const std::vector<CaseInput> &all) {
 
 void Generator::expect() {
   golden_.expectations = results(golden_.inputs);
-  if (dtype_ != "bf16" || golden_.keepInputsF32 || golden_.kind == CaseKind::Model)
-    return;
-  // Large scores and norms of short vectors magnify what bf16 rounds off. How much shows when
-  // the inputs move by one unit in their last place: errors up to twice that are bf16's.
-  std::vector<CaseInput> moved = golden_.inputs;
-  for (CaseInput &input : moved)
-    if (input.type == CaseType::Float)
-      for (double &value : input.value.data)
-        value *= 1 + (chance(0.5) ? 0x1p-8 : -0x1p-8);
-  std::vector<Expectation> other = results(moved);
-  for (size_t i = 0; i < other.size(); ++i) {
-    Expectation &expectation = golden_.expectations[i];
-    if (expectation.measure == Measure::Exact)
-      continue;
-    double moves = measureError(expectation.measure, other[i].value, expectation.value);
-    expectation.tolerance = std::max(expectation.tolerance, std::min(0.1, 2 * moves));
-  }
 }
 
 GoldenCase Generator::make() {
