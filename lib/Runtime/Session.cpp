@@ -2,12 +2,10 @@
 
 #include "otodus/Runtime/Session.h"
 #include "Numbers.h"
-#include "StateLayout.h"
-#include "otodus/Formats/StateFile.h"
+#include "SessionImpl.h"
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 
 namespace otodus::runtime {
@@ -24,8 +22,6 @@ using formats::Symbol;
 using formats::Variant;
 
 namespace {
-
-int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /// Rows a row-wise buffer has room for.
 int64_t paddedRows(int64_t rows) { return roundUp(rows, kRowSlack) + kRowSlack; }
@@ -59,24 +55,6 @@ int64_t rowElements(const Argument &argument) {
   return argument.kind == ArgumentKind::Steps ? 1 : argument.width.logical();
 }
 
-const char *nameOf(DType dtype) {
-  switch (dtype) {
-  case DType::F32:
-    return "f32";
-  case DType::BF16:
-    return "bf16";
-  case DType::F64:
-    return "f64";
-  case DType::I64:
-    return "i64";
-  case DType::I32:
-    return "i32";
-  case DType::Bool:
-    return "bool";
-  }
-  return "?";
-}
-
 bool convertible(DType from, DType to) {
   auto isNarrowFloat = [](DType t) { return t == DType::F32 || t == DType::BF16; };
   return from == to || (isNarrowFloat(from) && isNarrowFloat(to)) ||
@@ -105,18 +83,6 @@ void convert(DType from, const void *source, DType to, void *target, int64_t cou
   }
 }
 
-/// The element of an integer array, widened.
-int64_t integerAt(DType dtype, const void *data, int64_t index) {
-  switch (dtype) {
-  case DType::I64:
-    return static_cast<const int64_t *>(data)[index];
-  case DType::I32:
-    return static_cast<const int32_t *>(data)[index];
-  default:
-    return static_cast<const uint8_t *>(data)[index];
-  }
-}
-
 std::string joinNames(const std::vector<Argument> &arguments) {
   std::string result;
   for (const Argument &argument : arguments)
@@ -124,141 +90,7 @@ std::string joinNames(const std::vector<Argument> &arguments) {
   return result.empty() ? "none" : result;
 }
 
-/// A launch with what does not change from call to call.
-struct Step {
-  const Launch *launch = nullptr;
-  std::vector<OtodusKernel> kernels; ///< one per variant
-  size_t firstPointer = 0;           ///< of its buffers in Plan::pointers
-  // For Plan::length:
-  size_t variant = 0;
-  int64_t items = 0;
-  // Profile, per variant:
-  std::vector<int64_t> calls, nanoseconds;
-};
-
-/// A function bound to this session's memory.
-struct Plan {
-  const Function *function = nullptr;
-  std::vector<Step> steps;
-  std::vector<void *> pointers;
-  std::vector<std::byte *> inputs, outputs;
-  int64_t capacity = 0; ///< steps that the bound memory has room for, 0: not bound
-  int64_t length = 0;   ///< steps for which kernels and items are chosen
-};
-
 } // namespace
-
-struct Session::Impl {
-  std::shared_ptr<const Model> model;
-  SessionOptions options;
-  std::shared_ptr<ThreadPool> pool;
-  int64_t batch = 1;
-
-  Memory state; ///< all states and the positions as kernels see them
-  std::vector<std::byte *> states;
-  int64_t *devicePositions = nullptr;
-  std::vector<int64_t> positions;
-
-  Memory scratch; ///< shared by all functions, which never run at the same time
-  std::vector<Plan> plans;
-  int64_t peak = 0;
-  bool profiling = false;
-
-  const formats::Artefact &artefact() const { return model->artefact(); }
-
-  Status allocateState(const std::vector<std::vector<double>> &initial);
-  void resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero);
-  Result<int64_t> layOut(Plan &plan, int64_t length, std::byte *base,
-                         const std::vector<const std::byte *> &prepared);
-  Status bind(Plan &plan, int64_t length, const std::vector<const std::byte *> &prepared);
-  void choose(Plan &plan, int64_t length);
-  int64_t pieceLimit(const Function &function) const;
-  void runPiece(Plan &plan, int64_t length);
-  void note() { peak = std::max(peak, static_cast<int64_t>(state.size() + scratch.size())); }
-
-  /// Entries of an open chunk that mean something, of sequence b.
-  int64_t openCount(const formats::State &state, int64_t b) const {
-    return state.shape.empty() || state.shape[0] == 0 ? 0 : positions[b] % state.shape[0];
-  }
-  /// Elements of sequence b's state that mean something: the first so many.
-  int64_t meaningful(const formats::State &state, int64_t b) const {
-    return state.openChunk ? openCount(state, b) * elementsPerEntry(state) : elementsOf(state);
-  }
-  int64_t modelChunk() const {
-    for (const formats::State &state : artefact().states)
-      if (state.openChunk && !state.shape.empty())
-        return state.shape[0];
-    return 0;
-  }
-};
-
-//===----------------------------------------------------------------------===//
-// State
-//===----------------------------------------------------------------------===//
-
-Status Session::Impl::allocateState(const std::vector<std::vector<double>> &initial) {
-  int64_t total = roundUp(batch * 8, 64);
-  std::vector<int64_t> offsets;
-  for (const formats::State &s : artefact().states) {
-    int64_t bytes = 0;
-    offsets.push_back(total);
-    if (__builtin_mul_overflow(batch, s.bytes(), &bytes) ||
-        __builtin_add_overflow(total, bytes, &total))
-      return Status(Code::Device, "the state of " + std::to_string(batch) +
-                                      " sequences does not fit into memory");
-  }
-  Result<Memory> memory = Memory::allocate(model->device(), static_cast<size_t>(total));
-  if (!memory.isOk())
-    return memory.status().in("state of " + std::to_string(batch) + " sequences");
-  state = std::move(*memory);
-  devicePositions = reinterpret_cast<int64_t *>(state.data());
-  for (int64_t offset : offsets)
-    states.push_back(state.data() + offset);
-  positions.assign(static_cast<size_t>(batch), 0);
-  note();
-  resetState(initial, /*alreadyZero=*/true); // pages of an open chunk stay untouched
-  return Status::ok();
-}
-
-void Session::Impl::resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero) {
-  std::fill(positions.begin(), positions.end(), 0);
-  for (size_t i = 0; i < states.size(); ++i) {
-    const formats::State &s = artefact().states[i];
-    int64_t bytes = s.bytes(), count = elementsOf(s);
-    if (!alreadyZero)
-      std::memset(states[i], 0, static_cast<size_t>(bytes * batch));
-    const std::vector<double> &values = initial[i];
-    if (values.empty() && s.initial == 0)
-      continue;
-    std::vector<std::byte> logical(static_cast<size_t>(count * formats::sizeOf(s.dtype)));
-    for (int64_t e = 0; e < count; ++e) {
-      double value = values.empty() ? s.initial : values[e];
-      void *at = logical.data() + e * formats::sizeOf(s.dtype);
-      switch (s.dtype) {
-      case DType::F32:
-        *static_cast<float *>(at) = static_cast<float>(value);
-        break;
-      case DType::BF16:
-        *static_cast<uint16_t *>(at) = toBf16(static_cast<float>(value));
-        break;
-      case DType::F64:
-        *static_cast<double *>(at) = value;
-        break;
-      case DType::I64:
-        *static_cast<int64_t *>(at) = std::llround(value);
-        break;
-      case DType::I32:
-        *static_cast<int32_t *>(at) = static_cast<int32_t>(std::llround(value));
-        break;
-      case DType::Bool:
-        *static_cast<uint8_t *>(at) = value != 0;
-        break;
-      }
-    }
-    for (int64_t b = 0; b < batch; ++b)
-      scatterState(s, logical.data(), count, states[i] + b * bytes);
-  }
-}
 
 //===----------------------------------------------------------------------===//
 // Memory of a function
@@ -581,7 +413,7 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     return Status(Code::Input,
                   "no function '" + name + "'; the model has: " + (names.empty() ? "none" : names));
   }
-  Plan &plan = impl.plans[found->second];
+  Impl::Plan &plan = impl.plans[found->second];
   const Function &function = *plan.function;
 
   // Everything a caller can get wrong, before anything changes.
@@ -674,10 +506,10 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
   impl->batch = options.batch;
   impl->pool = options.pool ? options.pool : std::make_shared<ThreadPool>();
   for (const Function &function : impl->artefact().functions) {
-    Plan plan;
+    Impl::Plan plan;
     plan.function = &function;
     for (const Launch &launch : function.launches) {
-      Step step;
+      Impl::Step step;
       step.launch = &launch;
       for (const Variant &variant : launch.variants)
         step.kernels.push_back(impl->model->image_->find(variant.entry));
@@ -694,208 +526,6 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
 const Model &Session::model() const { return *impl_->model; }
 ThreadPool &Session::pool() const { return *impl_->pool; }
 int64_t Session::batch() const { return impl_->batch; }
-const std::vector<int64_t> &Session::positions() const { return impl_->positions; }
-
-Status Session::setPositions(const std::vector<int64_t> &positions) {
-  if (positions.size() != impl_->positions.size())
-    return Status(Code::Usage, "expected " + std::to_string(impl_->batch) + " positions, found " +
-                                   std::to_string(positions.size()));
-  for (int64_t position : positions)
-    if (position < 0)
-      return Status(Code::Usage,
-                    "expected positions of at least 0, found " + std::to_string(position));
-  impl_->positions = positions;
-  return Status::ok();
-}
-
-void Session::reset() { impl_->resetState(impl_->model->initial_, /*alreadyZero=*/false); }
-
-Result<std::unique_ptr<Session>> Session::fork() const {
-  SessionOptions options = impl_->options;
-  options.pool = impl_->pool;
-  Result<std::unique_ptr<Session>> copy = create(impl_->model, options);
-  if (!copy.isOk())
-    return copy;
-  Impl &other = *(*copy)->impl_;
-  std::memcpy(other.state.data(), impl_->state.data(), impl_->state.size());
-  other.positions = impl_->positions;
-  return copy;
-}
-
-//===----------------------------------------------------------------------===//
-// State from outside
-//===----------------------------------------------------------------------===//
-
-Status Session::save(const std::string &path) const {
-  const Impl &impl = *impl_;
-  formats::StateFile file;
-  file.modelHash = impl.artefact().modelHash;
-  file.dtype = impl.artefact().dtype;
-  file.chunk = impl.modelChunk();
-  file.positions = impl.positions;
-  for (size_t i = 0; i < impl.states.size(); ++i) {
-    const formats::State &state = impl.artefact().states[i];
-    formats::StateTensor tensor{state.name, state.dtype, state.shape, state.openChunk, {}};
-    for (int64_t b = 0; b < impl.batch; ++b) {
-      int64_t count = impl.meaningful(state, b);
-      std::vector<uint8_t> bytes(static_cast<size_t>(count * formats::sizeOf(state.dtype)));
-      gatherState(state, impl.states[i] + b * state.bytes(), count, bytes.data());
-      tensor.sequences.push_back(std::move(bytes));
-    }
-    file.states.push_back(std::move(tensor));
-  }
-  return formats::writeStateFile(path, file);
-}
-
-Status Session::restore(const std::string &path) {
-  Impl &impl = *impl_;
-  Result<formats::StateFile> file = formats::readStateFile(path);
-  if (!file.isOk())
-    return file.status();
-  OTODUS_RETURN_IF_ERROR(formats::checkState(*file, impl.artefact(), path));
-  if (file->positions.size() != impl.positions.size())
-    return Status(Code::File, path + ": holds " + std::to_string(file->positions.size()) +
-                                  " sequences, but the session has " + std::to_string(impl.batch));
-  // All of it is checked before the session changes.
-  std::vector<const formats::StateTensor *> tensors;
-  for (const formats::State &state : impl.artefact().states) {
-    const formats::StateTensor *found = nullptr;
-    for (const formats::StateTensor &tensor : file->states)
-      if (tensor.name == state.name)
-        found = &tensor;
-    if (!found || found->shape != state.shape || found->dtype != state.dtype ||
-        found->openChunk != state.openChunk || found->sequences.size() != impl.positions.size())
-      return Status(Code::File, path + ": has no state '" + state.name +
-                                    "' as this model needs it; it was saved by another model");
-    for (int64_t b = 0; b < impl.batch; ++b) {
-      int64_t count = elementsOf(state);
-      if (state.openChunk)
-        count = file->positions[b] %
-                std::max<int64_t>(1, state.shape.empty() ? 1 : state.shape[0]) *
-                elementsPerEntry(state);
-      if (file->positions[b] < 0 ||
-          static_cast<int64_t>(found->sequences[b].size()) != count * formats::sizeOf(state.dtype))
-        return Status(Code::File, path + ": state '" + state.name + "' of sequence " +
-                                      std::to_string(b) + " has " +
-                                      std::to_string(found->sequences[b].size()) +
-                                      " bytes, expected " +
-                                      std::to_string(count * formats::sizeOf(state.dtype)));
-    }
-    tensors.push_back(found);
-  }
-  impl.positions = file->positions;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const formats::State &state = impl.artefact().states[i];
-    std::memset(impl.states[i], 0, static_cast<size_t>(state.bytes() * impl.batch));
-    for (int64_t b = 0; b < impl.batch; ++b)
-      scatterState(state, tensors[i]->sequences[b].data(), impl.meaningful(state, b),
-                   impl.states[i] + b * state.bytes());
-  }
-  return Status::ok();
-}
-
-namespace {
-
-const formats::State *findState(const formats::Artefact &artefact, const std::string &name,
-                                size_t &index) {
-  for (index = 0; index < artefact.states.size(); ++index)
-    if (artefact.states[index].name == name)
-      return &artefact.states[index];
-  return nullptr;
-}
-
-bool isInteger(DType dtype) {
-  return dtype == DType::I64 || dtype == DType::I32 || dtype == DType::Bool;
-}
-
-double numberAt(DType dtype, const void *data, int64_t index) {
-  switch (dtype) {
-  case DType::F32:
-    return static_cast<const float *>(data)[index];
-  case DType::BF16:
-    return fromBf16(static_cast<const uint16_t *>(data)[index]);
-  default:
-    return static_cast<const double *>(data)[index];
-  }
-}
-
-} // namespace
-
-Result<Tensor> Session::state(const std::string &name) const {
-  const Impl &impl = *impl_;
-  size_t index = 0;
-  const formats::State *state = findState(impl.artefact(), name, index);
-  if (!state)
-    return Status(Code::Usage, "the model has no state '" + name + "'");
-  int64_t elements = elementsOf(*state), size = formats::sizeOf(state->dtype);
-  Tensor result;
-  result.dtype = isInteger(state->dtype) ? DType::I64 : DType::F32;
-  result.shape = {impl.batch};
-  result.shape.insert(result.shape.end(), state->shape.begin(), state->shape.end());
-  result.data.resize(static_cast<size_t>(impl.batch * elements * formats::sizeOf(result.dtype)));
-  std::vector<std::byte> logical(static_cast<size_t>(elements * size));
-  for (int64_t b = 0; b < impl.batch; ++b) {
-    int64_t count = impl.meaningful(*state, b);
-    gatherState(*state, impl.states[index] + b * state->bytes(), count, logical.data());
-    for (int64_t e = 0; e < count; ++e) {
-      if (result.dtype == DType::I64)
-        reinterpret_cast<int64_t *>(result.data.data())[b * elements + e] =
-            integerAt(state->dtype, logical.data(), e);
-      else
-        reinterpret_cast<float *>(result.data.data())[b * elements + e] =
-            static_cast<float>(numberAt(state->dtype, logical.data(), e));
-    }
-  }
-  return result;
-}
-
-Status Session::setState(const std::string &name, const TensorView &value) {
-  Impl &impl = *impl_;
-  size_t index = 0;
-  const formats::State *state = findState(impl.artefact(), name, index);
-  if (!state)
-    return Status(Code::Usage, "the model has no state '" + name + "'");
-  std::vector<int64_t> shape = {impl.batch};
-  shape.insert(shape.end(), state->shape.begin(), state->shape.end());
-  if (value.shape != shape || isInteger(value.dtype) != isInteger(state->dtype))
-    return Status(Code::Usage, "state '" + name + "': expected " + nameOf(state->dtype) + " " +
-                                   formats::shapeToString(shape) + ", found " +
-                                   nameOf(value.dtype) + " " + formats::shapeToString(value.shape));
-  int64_t elements = elementsOf(*state), size = formats::sizeOf(state->dtype);
-  if (!value.data && elements > 0)
-    return Status(Code::Usage, "state '" + name + "': the data pointer is null");
-  std::vector<std::byte> logical(static_cast<size_t>(elements * size));
-  for (int64_t b = 0; b < impl.batch; ++b) {
-    for (int64_t e = 0; e < elements; ++e) {
-      int64_t from = b * elements + e;
-      void *to = logical.data() + e * size;
-      switch (state->dtype) {
-      case DType::F32:
-        *static_cast<float *>(to) = static_cast<float>(numberAt(value.dtype, value.data, from));
-        break;
-      case DType::BF16:
-        *static_cast<uint16_t *>(to) =
-            toBf16(static_cast<float>(numberAt(value.dtype, value.data, from)));
-        break;
-      case DType::F64:
-        *static_cast<double *>(to) = numberAt(value.dtype, value.data, from);
-        break;
-      case DType::I64:
-        *static_cast<int64_t *>(to) = integerAt(value.dtype, value.data, from);
-        break;
-      case DType::I32:
-        *static_cast<int32_t *>(to) =
-            static_cast<int32_t>(integerAt(value.dtype, value.data, from));
-        break;
-      case DType::Bool:
-        *static_cast<uint8_t *>(to) = integerAt(value.dtype, value.data, from) != 0;
-        break;
-      }
-    }
-    scatterState(*state, logical.data(), elements, impl.states[index] + b * state->bytes());
-  }
-  return Status::ok();
-}
 
 //===----------------------------------------------------------------------===//
 // Figures
@@ -910,13 +540,12 @@ void Session::setProfiling(bool on) { impl_->profiling = on; }
 
 std::vector<LaunchProfile> Session::profile() const {
   std::vector<LaunchProfile> result;
-  for (const Plan &plan : impl_->plans)
-    for (const Step &step : plan.steps)
+  for (const Impl::Plan &plan : impl_->plans)
+    for (const Impl::Step &step : plan.steps)
       for (size_t i = 0; i < step.kernels.size(); ++i)
         if (step.calls[i])
           result.push_back({plan.function->name, step.launch->name,
-                            step.launch->variants[i].rowTile, step.calls[i],
-                            step.nanoseconds[i]});
+                            step.launch->variants[i].rowTile, step.calls[i], step.nanoseconds[i]});
   return result;
 }
 
