@@ -54,7 +54,9 @@ assert attention["flops"] == 2 * pairs * (Z + V) * L, attention
 steps = [t % C + 1 for t in range(20, 23)]
 attention = launch(only["decode"], "attention")
 assert attention["flops"] == 2 * sum(steps) * (Z + V) * L, attention
-assert attention["stateBytes"] == 4 * (sum(steps) + len(steps)) * (Z + V) * L, attention
+assert attention["stateBytes"] == 4 * sum(steps) * (Z + V) * L, attention
+append = launch(only["decode"], "attention_append")
+assert append["stateBytes"] == 4 * len(steps) * (Z + V) * L, append
 assert launch(only["decode"], "down")["weightBytes"] == 3 * 4 * D * config["ffn_hidden_dim"] * L
 
 openblas = only["openblas"]
