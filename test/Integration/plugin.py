@@ -5,6 +5,7 @@ Builds the example of docs/Guides/WriteAFusionPass.md as a stranger would, and l
 changes: the groups, the remarks, the key of the cache; and that no number changes.
 """
 import os
+import shutil
 import subprocess
 import sys
 
@@ -30,6 +31,7 @@ def cached():
 
 def main():
     os.makedirs(WORK, exist_ok=True)
+    shutil.rmtree(CACHE, ignore_errors=True)  # of an earlier run: its entries would be found
     build = os.path.join(WORK, "build")
     run([CMAKE, "-S", EXAMPLE, "-B", build, "-Dotodus_DIR=" + PACKAGE] + sys.argv[8:])
     run([CMAKE, "--build", build])
