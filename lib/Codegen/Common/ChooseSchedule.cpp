@@ -131,7 +131,8 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
           return group.emitOpError("expects row_tiles of at most ")
                  << kLargestRowTile << " rows, but got " << rows;
     group.setScheduleAttr(mega::ScheduleAttr::get(&getContext(), rowTiles, rowBlock, columnBlock,
-                                                  timeTile, channelTile));
+                                                  timeTile, channelTile, std::nullopt,
+                                                  std::nullopt, std::nullopt));
     return success();
   }
 
