@@ -7,8 +7,12 @@
 #include "otodus/Pipelines/Pipelines.h"
 #include "otodus/Transforms/Passes.h"
 
+#include "gk/IR/GkOps.h"
+#include "gk/Transforms/Passes.h"
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
+#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/IR/ValueBoundsOpInterfaceImpl.h"
 #include "mlir/Dialect/Arith/IR/ValueBoundsOpInterfaceImpl.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
@@ -32,7 +36,8 @@ using namespace mlir;
 namespace otodus {
 
 void registerAll(DialectRegistry &registry) {
-  registry.insert<mega::MegaDialect, affine::AffineDialect, arith::ArithDialect,
+  registry.insert<gk::GkDialect, mega::MegaDialect, NVVM::NVVMDialect>();
+  registry.insert<affine::AffineDialect, arith::ArithDialect,
                   bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect,
                   linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
                   memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, ub::UBDialect,
@@ -56,6 +61,8 @@ void registerAll(DialectRegistry &registry) {
   registerCodegenCPUPasses();
   registerPipelinesPasses();
   mlir::registerTransformsPasses();
+  gk::registerGkTransformsPasses();
+  registerConvertNVVMToLLVMPass();
   registerPipelines();
 }
 

@@ -14,14 +14,15 @@ MAY = {
     "ABI": set(),
     "Formats": {"ABI"},
     "mega": set(),
+    "gk": set(),
     "Runtime": {"ABI", "Formats"},
     "Reference": {"Formats"},
     "Importer": {"mega", "Formats"},
     "Transforms": {"mega"},
-    "Codegen": {"mega", "Transforms", "Formats", "ABI"},
-    "Target": {"Formats", "ABI"},
-    "Pipelines": {"mega", "Transforms", "Codegen", "Target", "Formats"},
-    "Driver": {"ABI", "Formats", "mega", "Runtime", "Reference", "Importer", "Transforms", "Codegen",
+    "Codegen": {"mega", "gk", "Transforms", "Formats", "ABI"},
+    "Target": {"gk", "Formats", "ABI"},
+    "Pipelines": {"mega", "gk", "Transforms", "Codegen", "Target", "Formats"},
+    "Driver": {"ABI", "Formats", "mega", "gk", "Runtime", "Reference", "Importer", "Transforms", "Codegen",
                "Target", "Pipelines"},
 }
 # Tools are doors: one part each.
@@ -37,8 +38,8 @@ INCLUDE_TD = re.compile(r'^\s*include\s+"([^"]+)"')
 def part_of_include(name):
     """The part an included file belongs to, or None if it is not ours."""
     pieces = name.split("/")
-    if pieces[0] == "mega":
-        return "mega"
+    if pieces[0] in ("mega", "gk"):
+        return pieces[0]
     if pieces[0] == "otodus" and len(pieces) > 2:
         return pieces[1]
     if name in ("otodus/otodus.h", "otodus.h"):
