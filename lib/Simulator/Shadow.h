@@ -1,0 +1,172 @@
+//===- Shadow.h - Who touched which byte, and was it allowed ---------------===//
+//
+// Happens-before race detection in the manner of FastTrack. Every agent (thread of the team, and
+// one that stands for asynchronous operations) has a clock value, unique and growing over the whole
+// launch. A cell stands for four bytes and remembers the last write and the last read, or a set of
+// readers. An access is ordered after a remembered one if its clock value lies before the last
+// barrier of the whole team (`base`), or the accessing thread knows it: what a thread knows beyond
+// `base` is an array of clock values that threads share until one of them learns something new.
+//
+// Synchronisation: release() gives what a thread knows, itself included; acquire() adds that to
+// what another knows. Shuffles, votes and matrix products are no synchronisation of memory.
+//
+// A word whose bytes are used separately (two bf16 of two lanes) is split into cells of one byte.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "Memory.h"
+#include "Reports.h"
+
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace otodus::sim {
+
+class Team;
+struct Thread;
+struct Block;
+struct LaunchState;
+
+/// Clock values of all agents, shared and never changed after it is made. Null: nothing beyond the
+/// last barrier of the team. Counted without atomics: a team stays on one host thread.
+class ClockRef {
+public:
+  ClockRef() = default;
+  ClockRef(const ClockRef &other) : clock_(other.clock_) { retain(); }
+  ClockRef(ClockRef &&other) noexcept : clock_(std::exchange(other.clock_, nullptr)) {}
+  ClockRef &operator=(ClockRef other) noexcept {
+    std::swap(clock_, other.clock_);
+    return *this;
+  }
+  ~ClockRef() { drop(); }
+  explicit operator bool() const { return clock_ != nullptr; }
+  bool operator==(const ClockRef &other) const { return clock_ == other.clock_; }
+  uint32_t at(uint32_t agent) const { return clock_->values[agent]; }
+  static ClockRef make(uint32_t agents); ///< all 0
+  uint32_t *values() { return clock_->values; } ///< only between make() and the first copy
+
+private:
+  struct Clock {
+    uint32_t references;
+    uint32_t values[1];
+  };
+  void retain() {
+    if (clock_)
+      ++clock_->references;
+  }
+  void drop();
+  Clock *clock_ = nullptr;
+};
+
+class Shadow {
+public:
+  /// A new team on this host thread. Clears what is known of shared memory, not of global memory.
+  void begin(Team &team, const LaunchState &launch, uint32_t worker);
+  /// A new launch: forgets global memory's cells and starts the clocks again.
+  void beginLaunch(const LaunchState &launch, uint32_t worker);
+
+  bool enabled() const { return enabled_; }
+
+  // Accesses. Each checks bounds and alignment (a violation is a fault, which does not return), then
+  // initialisation and races. `bytes` is 1 ... 2^20.
+  void load(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
+            uint32_t alignment);
+  void store(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
+             uint32_t alignment);
+  /// A read and write that is no race with other atomics.
+  void atomic(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  /// Only bounds, alignment and initialisation.
+  void probe(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
+             uint32_t alignment, bool write);
+
+  // Asynchronous operations: between begin and end any access to the bytes (any writing access to
+  // bytes being read) is reported. begin counts as an access of the thread that issues it; end as an
+  // access of `agent` at its present clock.
+  void beginAsyncWrite(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  void endAsyncWrite(uint32_t agent, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  void beginAsyncRead(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  void endAsyncRead(uint32_t agent, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+
+  // Synchronisation.
+  ClockRef release(uint32_t agent);
+  void acquire(uint32_t agent, const ClockRef &clock);
+  /// The least clock that knows what both know.
+  ClockRef join(const ClockRef &a, const ClockRef &b);
+  /// All of these threads know what each of them knows.
+  void synchronise(Thread *const *threads, size_t count);
+  /// All threads of the team have met.
+  void synchroniseTeam();
+  /// The agent that stands for asynchronous operations of the team.
+  uint32_t asyncAgent() const { return agents_ - 1; }
+  /// Acquire or release through an object in memory (an atomic, an mbarrier), by its address.
+  void acquireObject(uint32_t agent, uint64_t address);
+  void releaseObject(uint32_t agent, uint64_t address);
+
+  uint64_t loads = 0, stores = 0;
+
+  /// Compares what several host threads saw of global memory in one launch.
+  static void merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
+                    const LaunchState &launch, TeamReports &reports);
+  /// Team that was running when `clock` was given out.
+  uint64_t teamAt(uint32_t clock) const;
+
+private:
+  enum class Kind : uint8_t { Read, Write, Atomic };
+  template <Kind kind>
+  void access(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
+              uint32_t alignment, bool cells = true);
+  template <Kind kind, bool global>
+  void touchRange(Thread &thread, const OtodusSimSite &site, Cell *cells, uint64_t address,
+                  uint64_t offset, uint32_t bytes);
+  template <Kind kind, bool global>
+  void touchWord(Thread &thread, const OtodusSimSite &site, Cell &cell, uint32_t mask,
+                 uint64_t address);
+  template <Kind kind, bool global>
+  void touch(Thread &thread, const OtodusSimSite &site, Cell &cell, uint32_t mask,
+             uint64_t address);
+  Cell *split(Cell &cell);
+  Cell *cellsOf(uint64_t address, uint32_t bytes, bool create, uint64_t &offset, bool &global);
+  template <typename F> void eachCell(uint64_t address, uint32_t bytes, F f);
+  void addReader(Cell &cell, uint32_t agent, uint32_t clock);
+  bool knows(uint32_t agent, uint32_t other, uint32_t clock) const {
+    return clock < base_ || (known_[agent] && known_[agent].at(other) >= clock);
+  }
+  [[gnu::noinline, gnu::cold]] void race(Thread &thread, const OtodusSimSite &site,
+                                         const Cell &cell, bool write, bool otherWrote,
+                                         uint32_t otherAgent, uint32_t otherClock,
+                                         uint64_t address, bool global);
+  [[gnu::noinline, gnu::cold]] void uninitialised(Thread &thread, const OtodusSimSite &site,
+                                                  uint64_t address, uint32_t bytes, bool global);
+  [[noreturn, gnu::noinline, gnu::cold]] void outOfBounds(Thread &thread, const OtodusSimSite &site,
+                                                          uint64_t address, uint32_t bytes,
+                                                          bool write);
+  [[noreturn, gnu::noinline, gnu::cold]] void misaligned(Thread &thread, const OtodusSimSite &site,
+                                                         uint64_t address, uint32_t bytes,
+                                                         uint32_t alignment, bool write);
+
+  Team *team_ = nullptr;
+  const LaunchState *launch_ = nullptr;
+  GlobalMemory *memory_ = nullptr;
+  uint32_t worker_ = 0;
+  bool enabled_ = false, recordGlobalReads_ = false;
+  uint32_t agents_ = 0;
+  uint32_t base_ = 1;      ///< accesses before it are ordered before everything now
+  uint32_t teamStart_ = 1; ///< accesses before it are other teams'
+  uint32_t now_ = 1;
+  std::vector<uint32_t> own_; ///< per agent
+  std::vector<ClockRef> known_;
+  std::vector<Cell> shared_; ///< of all blocks of the team
+  uint32_t wordsPerBlock_ = 0;
+  std::vector<Cell> splits_;      ///< four per split word of shared memory or global memory
+  std::vector<uint32_t> readers_; ///< sets of readers: per warp a clock and a mask of lanes
+  uint32_t readerWords_ = 0;
+  std::vector<Allocation *> bySite_; ///< which range a site touched last
+  std::vector<std::pair<uint32_t, uint64_t>> starts_; ///< first clock of each team
+  std::unordered_map<uint64_t, ClockRef> objects_;
+};
+
+} // namespace otodus::sim
