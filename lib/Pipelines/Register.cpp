@@ -2,6 +2,7 @@
 
 #include "otodus/Codegen/CPU/Passes.h"
 #include "otodus/Codegen/Common/Passes.h"
+#include "otodus/Codegen/GPU/Passes.h"
 #include "otodus/Pipelines/Compiler.h"
 #include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
@@ -39,7 +40,7 @@ void registerAll(DialectRegistry &registry) {
   registry.insert<gk::GkDialect, mega::MegaDialect, NVVM::NVVMDialect>();
   registry.insert<affine::AffineDialect, arith::ArithDialect,
                   bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect,
-                  linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
+                  gpu::GPUDialect, linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
                   memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, ub::UBDialect,
                   vector::VectorDialect, x86vector::X86VectorDialect>();
   affine::registerValueBoundsOpInterfaceExternalModels(registry);
@@ -59,11 +60,13 @@ void registerAll(DialectRegistry &registry) {
   otodus::registerTransformsPasses();
   registerCodegenCommonPasses();
   registerCodegenCPUPasses();
+  registerCodegenGPUPasses();
   registerPipelinesPasses();
   mlir::registerTransformsPasses();
   gk::registerGkTransformsPasses();
   registerConvertNVVMToLLVMPass();
   registerPipelines();
+  registerGpuPipelines();
 }
 
 } // namespace otodus

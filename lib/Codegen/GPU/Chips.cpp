@@ -14,7 +14,7 @@
 #include <algorithm>
 #include <mutex>
 
-namespace otodus::gpu {
+namespace otodus {
 namespace {
 
 constexpr int64_t kKiB = 1024, kMiB = 1024 * 1024;
@@ -320,4 +320,4 @@ int64_t blocksPerSM(const Chip &chip, int64_t threads, int64_t registers, int64_
   return sharedBytes > chip.sharedPerBlock ? 0 : blocks;
 }
 
-} // namespace otodus::gpu
+} // namespace otodus

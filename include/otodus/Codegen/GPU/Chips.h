@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace otodus::gpu {
+namespace otodus {
 
 /// How a chip multiplies tiles of matrices. Chips with WarpGroup or TensorMemory also have
 /// Warp's instructions, which every chip of the table shares.
@@ -92,4 +92,4 @@ Status addChips(const std::string &json, const std::string &origin);
 /// shared memory that one SM holds at a time; 0 if not even one fits.
 int64_t blocksPerSM(const Chip &chip, int64_t threads, int64_t registers, int64_t sharedBytes);
 
-} // namespace otodus::gpu
+} // namespace otodus

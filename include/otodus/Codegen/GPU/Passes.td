@@ -24,14 +24,15 @@ def OutlineBlock : Pass<"otodus-outline-block", "mlir::ModuleOp"> {
                            "::mlir::memref::MemRefDialect"];
 }
 
-def ExpandExp : InterfacePass<"otodus-expand-exp", "mlir::FunctionOpInterface"> {
-  let summary = "Write exponentials with the GPU's power of two";
+def ExpandGpuMath : InterfacePass<"otodus-expand-gpu-math", "mlir::FunctionOpInterface"> {
+  let summary = "Write exponentials with the GPU's power of two, other functions as polynomials";
   let description = [{
     `math.exp` becomes 2^x of the product with log2 e, which is carried out in two parts so that the result
     is within 3 ulp; with `fastmath<afn>` in one part, whose error grows with the argument (|x| * 2^-24).
-    bf16 operands are computed in f32. All other functions are left to `otodus-expand-math`.
+    bf16 operands are computed in f32. `log`, `tanh` and `erf` become polynomials, and the sum of a product and
+    something becomes `math.fma`, as on a CPU. What is left and has no instruction is an error.
 
-    See `test/Codegen/GPU/expand-exp.mlir` for a before and after.
+    See `test/Codegen/GPU/expand-gpu-math.mlir` for a before and after.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::vector::VectorDialect"];
