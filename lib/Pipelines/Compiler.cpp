@@ -25,6 +25,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
 
+#include <set>
+
 using namespace mlir;
 
 namespace otodus {
@@ -148,12 +150,16 @@ OwningOpRef<ModuleOp> kernelsOf(ModuleOp module) {
   return kernels;
 }
 
-std::string hashOf(const formats::Artefact &artefact) {
+/// The same for every target of a model: how its weights are prepared and in which order they are
+/// used does not matter.
+std::string hashOf(const formats::Artefact &artefact, const formats::Program &program) {
   std::string text = artefact.configJson + "\n" + artefact.dtype + "\n";
-  for (const formats::Prepared &prepared : artefact.prepared)
-    for (const std::string &source : prepared.sources)
-      text += source + "\n";
-  for (const formats::State &state : artefact.states) {
+  std::set<std::string> sources;
+  for (const formats::Prepared &prepared : program.prepared)
+    sources.insert(prepared.sources.begin(), prepared.sources.end());
+  for (const std::string &source : sources)
+    text += source + "\n";
+  for (const formats::State &state : program.states) {
     text += state.name;
     for (int64_t size : state.shape)
       text += " " + std::to_string(size);
@@ -162,7 +168,7 @@ std::string hashOf(const formats::Artefact &artefact) {
   return formats::sha256Hex(text);
 }
 
-/// Everything of an artefact but its code, from a module at the kernel stage.
+/// An artefact with one program without code, from a module at the kernel stage.
 Status describe(ModuleOp module, formats::Artefact &artefact) {
   artefact.producer = "otodus " OTODUS_VERSION;
   auto attribute = [&](StringRef name) {
@@ -174,10 +180,11 @@ Status describe(ModuleOp module, formats::Artefact &artefact) {
     artefact.dtype = "f32";
   artefact.configJson = attribute("mega.config");
   artefact.weightsFile = attribute("mega.weights");
-  if (failed(buildHostPlan(module, artefact))) // the context's handler prints the reason
+  formats::Program &program = artefact.programs.emplace_back();
+  if (failed(buildHostPlan(module, program))) // the context's handler prints the reason
     return Status(Code::Input, "no plan can be made (see the error above)");
-  artefact.modelHash = hashOf(artefact);
-  artefact.embedded.resize(artefact.prepared.size());
+  artefact.modelHash = hashOf(artefact, program);
+  program.embedded.resize(program.prepared.size());
   return Status::ok();
 }
 
@@ -265,7 +272,7 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
   Result<formats::Code> code = emitCode(*kernels, target, options.threads);
   if (!code.isOk())
     return internalError(code.status(), module, options);
-  artefact.code.push_back(std::move(*code));
+  artefact.programs.front().code.push_back(std::move(*code));
   return artefact;
 }
 

@@ -28,14 +28,14 @@ constexpr int64_t kLargestWidth = int64_t(1) << 31;
 
 class PlanBuilder {
 public:
-  PlanBuilder(ModuleOp module, formats::Artefact &artefact)
-      : module(module), symbols(module), artefact(artefact) {}
+  PlanBuilder(ModuleOp module, formats::Program &program)
+      : module(module), symbols(module), program(program) {}
 
   LogicalResult run() {
     for (auto function : module.getOps<func::FuncOp>())
       if (function.isPublic() && !function->hasAttr("mega.grid") && failed(plan(function)))
         return failure();
-    if (llvm::all_of(artefact.functions,
+    if (llvm::all_of(program.functions,
                      [](const formats::Function &f) { return f.launches.empty(); }))
       return module.emitError("expects a public function that computes something, but found none");
     return success();
@@ -112,7 +112,7 @@ private:
                                     formats::Symbol::Rows};
     }
     shareScratch();
-    artefact.functions.push_back(out);
+    program.functions.push_back(out);
     return success();
   }
 
@@ -159,7 +159,7 @@ private:
            << what << " of different names, but two are '" << name << "'";
   }
 
-  /// The index of state `name` in the artefact. Functions share states by name.
+  /// The index of state `name` in the program. Functions share states by name.
   FailureOr<int64_t> stateIndex(func::FuncOp function, unsigned i, StringAttr name,
                                 RankedTensorType type) {
     Type element = type.getElementType();
@@ -181,7 +181,7 @@ private:
     if (auto from = function.getArgAttrOfType<StringAttr>(i, "mega.initial_from"))
       state.initialFrom = from.str();
     state.initialExp = bool(function.getArgAttr(i, "mega.initial_exp"));
-    for (auto [index, known] : llvm::enumerate(artefact.states)) {
+    for (auto [index, known] : llvm::enumerate(program.states)) {
       if (known.name != state.name)
         continue;
       if (llvm::is_contained(out.states, int64_t(index))) {
@@ -198,8 +198,8 @@ private:
       }
       return int64_t(index);
     }
-    artefact.states.push_back(state);
-    return int64_t(artefact.states.size()) - 1;
+    program.states.push_back(state);
+    return int64_t(program.states.size()) - 1;
   }
 
   /// Kernels write states in place, so a function has to return each as its ops leave it.
@@ -211,7 +211,7 @@ private:
       auto name = function.getResultAttrOfType<StringAttr>(i, "mega.state");
       if (!name || result.kind != Binding::Buffer ||
           out.buffers[result.buffer].kind != formats::BufferKind::State ||
-          artefact.states[out.buffers[result.buffer].index].name != name.str() ||
+          program.states[out.buffers[result.buffer].index].name != name.str() ||
           result.updated != updated.contains(result.buffer))
         return function.emitOpError("expects result ")
                << i << " to be the new value of state " << function.getResultAttr(i, "mega.state");
@@ -220,7 +220,7 @@ private:
     for (int64_t index : out.states)
       if (!returned.contains(index))
         return function.emitOpError("expects a result with mega.state = \"")
-               << artefact.states[index].name << "\": what is carried in is carried out";
+               << program.states[index].name << "\": what is carried in is carried out";
     return success();
   }
 
@@ -324,7 +324,7 @@ private:
 
     std::string name = prefix + group.getName().str();
     const std::pair<StringRef, StringRef> parts[] = {
-        {"mega.before", "_append"}, {"mega.kernels", ""}, {"mega.after", "_count"}};
+        {"mega.before", "_append"}, {"mega.kernels", ""}};
     for (auto [part, suffix] : parts)
       if (auto kernels = group->getAttrOfType<ArrayAttr>(part))
         if (failed(launchKernels(group, kernels, operands, results, name + suffix.str())))
@@ -468,7 +468,7 @@ private:
       if (i < 0 || operands[i].buffer < 0)
         return nullptr;
       const formats::Buffer &buffer = out.buffers[operands[i].buffer];
-      return buffer.kind == formats::BufferKind::State ? &artefact.states[buffer.index] : nullptr;
+      return buffer.kind == formats::BufferKind::State ? &program.states[buffer.index] : nullptr;
     };
     auto verifyPosition = [&](Value value) -> LogicalResult {
       int64_t i = number(value);
@@ -493,6 +493,19 @@ private:
           keys->layout = formats::StateLayout::Keys, keys->openChunk = true;
         if (formats::State *values = state(attention.getValues()))
           values->layout = formats::StateLayout::Values, values->openChunk = true;
+      } else if (auto norm = dyn_cast<mega::TimestepNormOp>(op)) {
+        // Every tile of channels advances a copy of its own.
+        mega::ScheduleAttr schedule = group.getScheduleAttr();
+        int64_t width = widthOf(norm.getOutput().getType()).padded();
+        int64_t tiles = schedule && schedule.getChannelTile() ? width / *schedule.getChannelTile() : 1;
+        if (formats::State *count = state(norm.getCount())) {
+          int64_t &known = copies[count - program.states.data()];
+          if (known && known != tiles)
+            return group.emitOpError("expects the channel_tile of the other functions that share "
+                                     "its state '")
+                   << count->name << "', which makes " << known << " tiles, but has " << tiles;
+          count->copies = known = tiles;
+        }
       } else if (auto cema = dyn_cast<mega::CemaOp>(op)) {
         if (formats::State *h = state(cema.getState()))
           h->layout = formats::StateLayout::Lanes;
@@ -550,14 +563,14 @@ private:
       return a.groups == b.groups && a.inner == b.inner;
     };
     int64_t index = -1;
-    for (auto [i, known] : llvm::enumerate(artefact.prepared))
+    for (auto [i, known] : llvm::enumerate(program.prepared))
       if (known.kind == prepared.kind && known.dtype == prepared.dtype &&
           known.sources == prepared.sources && known.parameter == prepared.parameter &&
           same(known.rows, prepared.rows) && same(known.columns, prepared.columns))
         index = i;
     if (index < 0) {
-      index = artefact.prepared.size();
-      artefact.prepared.push_back(prepared);
+      index = program.prepared.size();
+      program.prepared.push_back(prepared);
     }
     for (auto [i, known] : llvm::enumerate(out.buffers))
       if (known.kind == formats::BufferKind::Prepared && known.index == index)
@@ -606,9 +619,10 @@ private:
 
   ModuleOp module;
   SymbolTable symbols;
-  formats::Artefact &artefact;
+  formats::Program &program;
   formats::Function out;
   std::vector<int64_t> firstUse, lastUse;   ///< launches, per buffer
+  llvm::DenseMap<int64_t, int64_t> copies;  ///< of a state, once an op has told
   llvm::SmallDenseSet<int64_t> updated;     ///< buffers of states that an op has written
   llvm::SmallPtrSet<Operation *, 4> active; ///< callees that are being expanded
   int64_t calls = 0;
@@ -616,8 +630,8 @@ private:
 
 } // namespace
 
-LogicalResult buildHostPlan(ModuleOp module, formats::Artefact &artefact) {
-  return PlanBuilder(module, artefact).run();
+LogicalResult buildHostPlan(ModuleOp module, formats::Program &program) {
+  return PlanBuilder(module, program).run();
 }
 
 } // namespace otodus
