@@ -1,5 +1,6 @@
 //===- GpuPipelines.cpp - The stages of a GPU target -----------------------===//
 
+#include "otodus/Codegen/Common/Passes.h"
 #include "otodus/Codegen/GPU/Passes.h"
 #include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
@@ -23,6 +24,17 @@ static void addGate(OpPassManager &pm, const char *stage) {
   VerifyStageOptions options;
   options.stage = stage;
   pm.addPass(createVerifyStage(options));
+}
+
+void buildGpuKernelStage(OpPassManager &pm, const std::string &target) {
+  pm.nest<func::FuncOp>().addPass(createChooseSchedule());
+  pm.addPass(createBuildKernels());
+  addGate(pm, "kernel");
+}
+
+void buildGpuStage(OpPassManager &pm, const std::string &target) {
+  addCleanup(pm.nest<func::FuncOp>());
+  addGate(pm, "gpu");
 }
 
 void buildNVVMStage(OpPassManager &pm, const std::string &target) {
