@@ -21,6 +21,18 @@ mlir::FailureOr<mlir::func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, mli
 mlir::FailureOr<mlir::func::FuncOp> emitGpuGatherKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                         const std::string &name);
 
+/// New keys and values join the open chunk.
+mlir::FailureOr<mlir::func::FuncOp> emitGpuAppendKernel(mega::GroupOp group, mlir::ModuleOp module,
+                                                        const std::string &name);
+/// Every new step attends to the open chunk.
+mlir::FailureOr<mlir::func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group,
+                                                           mlir::ModuleOp module,
+                                                           const std::string &name,
+                                                           int64_t rowTile);
+
+/// The schedule of one variant of a group: few rows take fewer columns and threads.
+mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile);
+
 /// The longest time tile, a power of two of at most 64 steps, with which the tiles of `group` fit
 /// the shared memory of a block; at least 1.
 int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip);

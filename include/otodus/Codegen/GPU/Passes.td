@@ -5,6 +5,56 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ChooseGpuSchedule : InterfacePass<"otodus-choose-gpu-schedule", "mlir::FunctionOpInterface"> {
+  let summary = "Decide how every group is cut for a chip, and write it on the group";
+  let description = [{
+    What `otodus-choose-schedule` does for CPUs. Row tiles, columns, the terms and stages of products, keys of attention, time tiles
+    and threads follow from the shapes and from the chip's shared memory; what is written on a group already is kept
+    and checked. Row tiles whose operands do not fit the chip are left out; none fitting is an error with the numbers.
+
+    See `test/Codegen/GPU/choose-gpu-schedule.mlir` for a before and after.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"\"", "the chip: cuda:sm_80, sim:sm_80 or sm_80">,
+  ];
+  let dependentDialects = ["::otodus::mega::MegaDialect"];
+}
+
+def BuildGpuKernels : Pass<"otodus-build-gpu-kernels", "mlir::ModuleOp"> {
+  let summary = "Write one kernel function for every group and row tile, for a GPU";
+  let description = [{
+    What `otodus-build-kernels` does for CPUs. Row-wise groups become the same tile programs, over matrices that lie row by row;
+    streams, gathers and attention are written at the GPU stage at once.
+
+    See `test/Codegen/GPU/build-gpu-kernels.mlir` for a before and after.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"\"", "the chip: cuda:sm_80, sim:sm_80 or sm_80">,
+  ];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::bufferization::BufferizationDialect", "::mlir::func::FuncDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::linalg::LinalgDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
+}
+
+def DistributeTiles : InterfacePass<"otodus-distribute-tiles", "mlir::FunctionOpInterface"> {
+  let summary = "Share the tile program of a row kernel among the threads of a block";
+  let description = [{
+    From the kernel stage to the GPU stage. Products become register tiles of dot products, fused multiply-adds or tensor-core
+    instructions over a ring of operand tiles in shared memory; their sums and those of reductions stay in shared
+    memory; everything elementwise is computed where it is needed, so that what stands in front of
+    a product or behind it never reaches global memory.
+
+    See `test/Codegen/GPU/distribute-tiles.mlir` for a before and after.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
 def OutlineBlock : Pass<"otodus-outline-block", "mlir::ModuleOp"> {
   let summary = "Give GPU kernels the signature that the runtime launches";
   let description = [{
