@@ -15,6 +15,7 @@ struct AsyncCopy {
   const OtodusSimSite *site;
   uint64_t to, from;
   uint32_t bytes, fromBytes;
+  bool pending = false; ///< the bytes are still to be copied
 };
 
 /// Copies that a thread has issued and not waited for, oldest first.

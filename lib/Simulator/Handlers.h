@@ -22,6 +22,9 @@ namespace otodus::sim {
 namespace handlers {
 #define OTODUS_SIM_OP(ID, NAME, WHO, MASK, HANDLER, ATTRIBUTES) OTODUS_SIM_HANDLER_##WHO(HANDLER)
 #include "otodus/ABI/SimOps.def"
+
+/// Completes the cp.async copies that a returning thread has not waited for.
+void finishCopies(Thread &thread);
 } // namespace handlers
 
 /// The table that kernels call through, indexed by OtodusSimOp; null for rows without a handler.

@@ -64,7 +64,8 @@ struct BarrierState {
   uint32_t needed = 0;  ///< threads, 0: nobody is here
   uint32_t arrived = 0; ///< including those that only announced themselves
   bool full = false;    ///< all threads of the block (no count given)
-  uint32_t reduced[3] = {0, 1, 0}; ///< popc, and, or
+  uint32_t reduced[3] = {0, 1, 0};     ///< popc, and, or of those who arrived
+  uint32_t lastReduced[3] = {0, 1, 0}; ///< of the last time it completed
   std::vector<Thread *> waiting;
   std::vector<const OtodusSimSite *> warpSite; ///< per warp: where its lanes are, null: none yet
   ClockRef clock; ///< what those who arrived knew
@@ -136,6 +137,10 @@ public:
   ~Team();
   Team(const Team &) = delete;
 
+  /// Makes room for the launch's teams; false if there is no memory (shared memory must lie below
+  /// 4 GiB).
+  bool reserve(const LaunchState &launch);
+
   /// Runs team number `number` of the launch to its end on the calling thread. `worker` is this
   /// host thread's number.
   TeamEnd run(const LaunchState &launch, uint64_t number, uint32_t worker);
@@ -156,6 +161,8 @@ public:
   /// "fault" with a text; names op, place, block and thread of `thread`.
   [[noreturn]] void fault(const Thread &thread, const OtodusSimSite &site, FindingKind kind,
                           std::string text);
+  /// Stops the launch after a report that says why.
+  [[noreturn]] void stopForFault() { stop(TeamEnd::Fault); }
   /// Runs the operation early, late, or in between, as the options say.
   void defer(std::unique_ptr<AsyncOperation> operation);
   /// A decision of a mixed or random run; always false when those are off.
@@ -178,6 +185,11 @@ public:
     return offset < blocks.size() * kSharedStride ? &blocks[offset / kSharedStride] : nullptr;
   }
 
+  /// Whether `address` lies in the thread's own stack: its local memory.
+  bool onStack(const Thread &thread, uint64_t address) const {
+    return stacks.holds(thread.agent, address);
+  }
+
   const LaunchState *launch = nullptr;
   std::vector<Block> blocks;
   std::vector<Thread> threads;  ///< of all blocks, block by block
@@ -188,12 +200,17 @@ public:
 
 private:
   friend struct TeamFiber;
+  void enqueue(Thread &thread);
+  [[noreturn]] void timedOut();
+  std::string waiters() const;
+  void beginExtensions(); ///< state of Hopper's ops, at the start of a team
   void start(const LaunchState &launch, uint64_t number, uint32_t worker);
   Thread *next();
   void suspend(Thread &thread);
   void threadDone(Thread &thread);
-  void checkExited(Thread &thread);
-  void completeBarrier(Block &block, BarrierState &barrier);
+  void checkExited(Block &block);
+  void reportExited(Block &block, BarrierState &barrier);
+  void completeBarrier(Block &block, BarrierState &barrier, Thread *runs);
   bool progress();
   void reportDeadlock();
   [[noreturn]] void stop(TeamEnd end);
@@ -207,11 +224,11 @@ private:
   std::vector<uint32_t> ready; ///< ring (fifo) or stack of agents
   uint32_t readyHead = 0, readyCount = 0;
   std::vector<std::unique_ptr<AsyncOperation>> deferred;
+  std::unique_ptr<AsyncOperation> running; ///< held here, since it may end in a fault
   uint32_t live = 0;
   uint32_t ticks = 0;
   TeamEnd end = TeamEnd::Finished;
 
-  friend class GroupRendezvous;
   struct GroupState {
     const OtodusSimSite *site = nullptr;
     uint32_t arrived = 0;

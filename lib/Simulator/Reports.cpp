@@ -43,8 +43,13 @@ bool TeamReports::repeated(FindingKind kind, const OtodusSimSite *site,
 }
 
 void TeamReports::add(Finding finding) {
-  if (!repeated(finding.kind, finding.site, finding.other))
-    findings_.push_back(std::move(finding));
+  uint64_t count = finding.count;
+  for (Finding &known : findings_)
+    if (known.kind == finding.kind && known.site == finding.site && known.other == finding.other) {
+      known.count += count;
+      return;
+    }
+  findings_.push_back(std::move(finding));
 }
 
 std::string describe(const OtodusSimSite &site) {

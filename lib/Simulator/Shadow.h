@@ -47,7 +47,7 @@ public:
   bool operator==(const ClockRef &other) const { return clock_ == other.clock_; }
   uint32_t at(uint32_t agent) const { return clock_->values[agent]; }
   static ClockRef make(uint32_t agents); ///< all 0
-  uint32_t *values() { return clock_->values; } ///< only between make() and the first copy
+  uint32_t *values() const { return clock_->values; } ///< change it only before the first copy
 
 private:
   struct Clock {
@@ -61,6 +61,10 @@ private:
   void drop();
   Clock *clock_ = nullptr;
 };
+
+/// Ordering of an atomic access as a site's attribute 0 says it: 0 is a plain access, 1 relaxed, from
+/// kRelease on it synchronises.
+inline constexpr int64_t kRelease = 2;
 
 class Shadow {
 public:
@@ -79,9 +83,11 @@ public:
              uint32_t alignment);
   /// A read and write that is no race with other atomics.
   void atomic(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
-  /// Only bounds, alignment and initialisation.
-  void probe(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
-             uint32_t alignment, bool write);
+  /// A load that is part of the protocol of an atomic object.
+  void atomicLoad(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  /// Only bounds and alignment.
+  void bounds(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
+              uint32_t alignment, bool write);
 
   // Asynchronous operations: between begin and end any access to the bytes (any writing access to
   // bytes being read) is reported. begin counts as an access of the thread that issues it; end as an
@@ -118,7 +124,7 @@ private:
   enum class Kind : uint8_t { Read, Write, Atomic };
   template <Kind kind>
   void access(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
-              uint32_t alignment, bool cells = true);
+              uint32_t alignment);
   template <Kind kind, bool global>
   void touchRange(Thread &thread, const OtodusSimSite &site, Cell *cells, uint64_t address,
                   uint64_t offset, uint32_t bytes);
@@ -128,10 +134,14 @@ private:
   template <Kind kind, bool global>
   void touch(Thread &thread, const OtodusSimSite &site, Cell &cell, uint32_t mask,
              uint64_t address);
-  Cell *split(Cell &cell);
-  Cell *cellsOf(uint64_t address, uint32_t bytes, bool create, uint64_t &offset, bool &global);
-  template <typename F> void eachCell(uint64_t address, uint32_t bytes, F f);
+  void checkWrites(Thread &thread, const OtodusSimSite &site, Cell *cells, uint64_t address,
+                   uint64_t offset, uint32_t bytes);
+  template <bool global> bool split(Cell &cell);
+  template <typename F> void eachSharedCell(uint64_t address, uint32_t bytes, F f);
   void addReader(Cell &cell, uint32_t agent, uint32_t clock);
+  void makeMany(Cell &cell);
+  Allocation *rangeOf(const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  Cell *page(Allocation &range, uint64_t offset, bool create);
   bool knows(uint32_t agent, uint32_t other, uint32_t clock) const {
     return clock < base_ || (known_[agent] && known_[agent].at(other) >= clock);
   }
@@ -161,12 +171,18 @@ private:
   std::vector<ClockRef> known_;
   std::vector<Cell> shared_; ///< of all blocks of the team
   uint32_t wordsPerBlock_ = 0;
-  std::vector<Cell> splits_;      ///< four per split word of shared memory or global memory
+  std::vector<Cell> splits_[2];   ///< four per split word: of shared, of global memory
   std::vector<uint32_t> readers_; ///< sets of readers: per warp a clock and a mask of lanes
   uint32_t readerWords_ = 0;
   std::vector<Allocation *> bySite_; ///< which range a site touched last
   std::vector<std::pair<uint32_t, uint64_t>> starts_; ///< first clock of each team
   std::unordered_map<uint64_t, ClockRef> objects_;
 };
+
+/// What OtodusSimContext::load and store are with checks.
+void checkedLoad(OtodusSimContext *context, const OtodusSimSite *site, uint64_t address,
+                 uint32_t bytes, uint32_t alignment);
+void checkedStore(OtodusSimContext *context, const OtodusSimSite *site, uint64_t address,
+                  uint32_t bytes, uint32_t alignment);
 
 } // namespace otodus::sim

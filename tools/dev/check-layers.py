@@ -17,6 +17,7 @@ MAY = {
     "gk": set(),
     "Runtime": {"ABI", "Formats"},
     "Reference": {"Formats"},
+    "Simulator": {"ABI", "Formats"},
     "Importer": {"mega", "Formats"},
     "Transforms": {"mega"},
     "Codegen": {"mega", "gk", "Transforms", "Formats", "ABI"},
@@ -28,7 +29,7 @@ MAY = {
 # Tools are doors: one part each.
 MAY_TOOLS = {"otodus-opt": {"Pipelines"}, "otodus-lsp-server": {"Pipelines"}}
 # Parts that a program without the compiler links.
-WITHOUT_LLVM = {"ABI", "Formats", "Runtime", "Reference"}
+WITHOUT_LLVM = {"Simulator", "ABI", "Formats", "Runtime", "Reference"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]')
 SOURCES = (".h", ".hpp", ".c", ".cpp", ".inc", ".td")
