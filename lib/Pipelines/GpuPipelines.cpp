@@ -27,13 +27,24 @@ static void addGate(OpPassManager &pm, const char *stage) {
 }
 
 void buildGpuKernelStage(OpPassManager &pm, const std::string &target) {
-  pm.nest<func::FuncOp>().addPass(createChooseSchedule());
-  pm.addPass(createBuildKernels());
+  ChooseGpuScheduleOptions schedule;
+  schedule.target = target;
+  pm.nest<func::FuncOp>().addPass(createChooseGpuSchedule(schedule));
+  BuildGpuKernelsOptions kernels;
+  kernels.target = target;
+  pm.addPass(createBuildGpuKernels(kernels));
+  OpPassManager &functions = pm.nest<func::FuncOp>();
+  // No canonicalizer yet: it would remove the op that writes the results where that only copies.
+  functions.addPass(createCSEPass());
+  functions.addPass(createTileGrid());
+  addCleanup(functions);
   addGate(pm, "kernel");
 }
 
 void buildGpuStage(OpPassManager &pm, const std::string &target) {
-  addCleanup(pm.nest<func::FuncOp>());
+  OpPassManager &functions = pm.nest<func::FuncOp>();
+  functions.addPass(createDistributeTiles());
+  addCleanup(functions);
   addGate(pm, "gpu");
 }
 

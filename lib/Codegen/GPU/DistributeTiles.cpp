@@ -348,8 +348,6 @@ void RowKernel::finish() {
   bare.getBody()->getOperations().splice(bare.getBody()->begin(), grid.getBody()->getOperations(),
                                          grid.getBody()->begin(),
                                          std::prev(grid.getBody()->end()));
-  grid.getTerminator().erase();
-  scf::InParallelOp::create(b, grid.getLoc());
   grid.erase();
   // Users first.
   for (Block *block : {bare.getBody(), &function.getBody().front()})

@@ -165,8 +165,9 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
     wanted = {4};
   int64_t most = 0;
   auto schedule = [&](ArrayRef<int64_t> rows) {
-    return mega::ScheduleAttr::get(context, DenseI64ArrayAttr::get(context, rows), std::nullopt,
-                                   columns, std::nullopt, std::nullopt, terms, stages, threads);
+    // A block takes one row tile, whatever its size.
+    return mega::ScheduleAttr::get(context, DenseI64ArrayAttr::get(context, rows), 1, columns,
+                                   std::nullopt, std::nullopt, terms, stages, threads);
   };
   group.setScheduleAttr(schedule(wanted));
   for (int64_t rows : wanted) {
