@@ -18,18 +18,19 @@ MAY = {
     "Runtime": {"ABI", "Formats"},
     "Reference": {"Formats"},
     "Simulator": {"ABI", "Formats"},
+    "Training": {"Runtime", "Formats"},
     "Importer": {"mega", "Formats"},
     "Transforms": {"mega"},
     "Codegen": {"mega", "gk", "Transforms", "Formats", "ABI"},
     "Target": {"gk", "Formats", "ABI"},
     "Pipelines": {"mega", "gk", "Transforms", "Codegen", "Target", "Formats"},
-    "Driver": {"ABI", "Formats", "mega", "gk", "Runtime", "Reference", "Importer", "Transforms", "Codegen",
-               "Target", "Pipelines"},
+    "Driver": {"ABI", "Formats", "mega", "gk", "Runtime", "Reference", "Training", "Importer",
+               "Transforms", "Codegen", "Target", "Pipelines"},
 }
 # Tools are doors: one part each.
 MAY_TOOLS = {"otodus-opt": {"Pipelines"}, "otodus-lsp-server": {"Pipelines"}}
 # Parts that a program without the compiler links.
-WITHOUT_LLVM = {"Simulator", "ABI", "Formats", "Runtime", "Reference"}
+WITHOUT_LLVM = {"Simulator", "ABI", "Formats", "Runtime", "Reference", "Training"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]')
 SOURCES = (".h", ".hpp", ".c", ".cpp", ".inc", ".td")
