@@ -302,7 +302,7 @@ TEST(Validate, EveryIndexAndSize) {
       {"bytes per row", [&](Artefact &a) { f(a).buffers[4].bytesPerRow = huge; }},
       {"rows or batch", [&](Artefact &a) { f(a).buffers[4].symbol = Symbol::One; }},
       {"unknown symbol", [&](Artefact &a) { f(a).buffers[4].symbol = Symbol(8); }},
-      {"unknown kind", [&](Artefact &a) { f(a).buffers[0].kind = BufferKind(8); }},
+      {"unknown kind", [&](Artefact &a) { f(a).buffers[0].kind = BufferKind(17); }},
       {"buffer index 6", [&](Artefact &a) { f(a).launches[0].buffers[0] = 6; }},
       {"buffer index -1", [&](Artefact &a) { f(a).launches[0].buffers[0] = -1; }},
       {"no variant", [&](Artefact &a) { f(a).launches[0].variants.clear(); }},
