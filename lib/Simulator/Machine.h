@@ -25,6 +25,7 @@
 namespace otodus::sim {
 
 struct Block;
+class AsyncUnit;
 class Team;
 class GlobalMemory;
 
@@ -194,6 +195,7 @@ public:
   std::vector<Block> blocks;
   std::vector<Thread> threads;  ///< of all blocks, block by block
   Shadow shadow;                ///< races, bounds and initialisation of all memory
+  std::shared_ptr<AsyncUnit> asyncUnit; ///< mbarriers, bulk copies, wgmma, clusters; never null
   TeamReports reports;
   OtodusSimCounters counters = {};
   uint64_t random = 1;

@@ -1,6 +1,7 @@
 //===- Shadow.cpp - Accesses: bounds, initialisation, races ----------------===//
 
 #include "Shadow.h"
+#include "AsyncUnit.h"
 #include "Machine.h"
 
 #include <algorithm>
@@ -22,6 +23,10 @@ void Shadow::beginLaunch(const LaunchState &launch, uint32_t worker) {
   starts_.clear();
   splits_[1].clear();
   bySite_.assign(launch.info->sites, nullptr);
+  streams_ = 1;
+  for (uint32_t i = 0; i < launch.info->sites; ++i)
+    if (launch.sites[i].op >= OTODUS_SIM_OP_MbarrierInit)
+      streams_ = kMostStreams;
   loads = stores = 0;
 }
 
@@ -29,13 +34,17 @@ void Shadow::begin(Team &team, const LaunchState &launch, uint32_t worker) {
   team_ = &team;
   if (!enabled_)
     return;
-  agents_ = uint32_t(team.threads.size()) + 1;
+  agents_ = uint32_t(team.threads.size()) + streams_;
   base_ = teamStart_ = ++now_;
   uint64_t number = team.blocks.empty() ? 0 : team.blocks[0].linear / launch.teamBlocks;
   starts_.push_back({teamStart_, number});
   own_.assign(agents_, base_);
   known_.assign(agents_, ClockRef());
   objects_.clear();
+  fences_.clear();
+  for (ClockRef &clock : joined_)
+    clock = ClockRef();
+  open = 0;
   wordsPerBlock_ = (launch.sharedBytes + 3) / 4;
   size_t words = size_t(wordsPerBlock_) * team.blocks.size();
   if (shared_.size() < words)
@@ -263,6 +272,8 @@ inline void Shadow::access(Thread &thread, const OtodusSimSite &site, uint64_t a
     uint64_t offset = address & (kSharedStride - 1);
     if (offset + bytes > block->sharedBytes) [[unlikely]]
       outOfBounds(thread, site, address, bytes, write);
+    if (block != thread.block) [[unlikely]]
+      team_->asyncUnit->remoteAccess(thread, site, *block);
     touchRange<kind, false>(thread, site,
                             shared_.data() + size_t(block->rank) * wordsPerBlock_, address,
                             offset, bytes);

@@ -66,6 +66,9 @@ private:
 /// kRelease on it synchronises.
 inline constexpr int64_t kRelease = 2;
 
+/// Agents for asynchronous operations of a team whose kernel has some.
+inline constexpr uint32_t kMostStreams = 96;
+
 class Shadow {
 public:
   /// A new team on this host thread. Clears what is known of shared memory, not of global memory.
@@ -112,6 +115,31 @@ public:
   void acquireObject(uint32_t agent, uint64_t address);
   void releaseObject(uint32_t agent, uint64_t address);
 
+  // Streams of asynchronous operations are agents too (AsyncUnit.h). Stream 0 always exists.
+  uint32_t streams() const { return streams_; }
+  uint32_t streamAgent(uint32_t stream) const { return agents_ - 1 - stream; }
+  /// `agent` knows what `from` knows, and no more.
+  void fork(uint32_t agent, uint32_t from);
+  /// `agent` knows `clock`, and no more.
+  void assume(uint32_t agent, const ClockRef &clock) {
+    if (enabled_)
+      known_[agent] = clock;
+  }
+  /// What the agent knows of ordinary writes, the asynchronous proxy may see from now on.
+  void fenceProxy(uint32_t agent);
+  /// Reports ordinary writes to shared memory that an operation of `thread` may not see.
+  void checkProxy(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
+  /// The clock of the agent's next access, and whether another knows it.
+  uint32_t clockOf(uint32_t agent) const { return enabled_ ? own_[agent] : 0; }
+  bool isKnown(uint32_t agent, uint32_t other, uint32_t clock) const {
+    return !enabled_ || knows(agent, other, clock);
+  }
+  /// Whether the agent has synchronised with the other since the team started.
+  bool hasHeardOf(uint32_t agent, uint32_t other) const;
+  /// Operations under way. While there are any, a barrier of the whole team is no point in time
+  /// before which all accesses are ordered.
+  uint32_t open = 0;
+
   uint64_t loads = 0, stores = 0;
 
   /// Compares what several host threads saw of global memory in one launch.
@@ -121,6 +149,12 @@ public:
   uint64_t teamAt(uint32_t clock) const;
 
 private:
+  struct ProxyFence {
+    uint32_t clock, base; ///< of the agent; accesses before `base` were ordered before all
+    ClockRef known;
+  };
+  uint32_t firstStream() const { return agents_ - streams_; }
+  bool isProxyVisible(uint32_t agent, uint32_t writer, uint32_t clock) const;
   enum class Kind : uint8_t { Read, Write, Atomic };
   template <Kind kind>
   void access(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
@@ -164,6 +198,7 @@ private:
   uint32_t worker_ = 0;
   bool enabled_ = false, recordGlobalReads_ = false;
   uint32_t agents_ = 0;
+  uint32_t streams_ = 1; ///< the last agents
   uint32_t base_ = 1;      ///< accesses before it are ordered before everything now
   uint32_t teamStart_ = 1; ///< accesses before it are other teams'
   uint32_t now_ = 1;
@@ -177,6 +212,8 @@ private:
   std::vector<Allocation *> bySite_; ///< which range a site touched last
   std::vector<std::pair<uint32_t, uint64_t>> starts_; ///< first clock of each team
   std::unordered_map<uint64_t, ClockRef> objects_;
+  std::vector<std::vector<ProxyFence>> fences_; ///< per agent
+  ClockRef joined_[3]; ///< the last join: both operands, the result
 };
 
 /// What OtodusSimContext::load and store are with checks.

@@ -28,11 +28,16 @@ ClockRef Shadow::join(const ClockRef &a, const ClockRef &b) {
     return b;
   if (!b)
     return a;
+  // Threads of a group that wait for the same mostly know the same.
+  if (joined_[0] == a && joined_[1] == b)
+    return joined_[2];
   ClockRef result = ClockRef::make(agents_);
   uint32_t *values = result.values();
   for (uint32_t i = 0; i < agents_; ++i)
     values[i] = std::max(a.at(i), b.at(i));
-  return result;
+  joined_[0] = a;
+  joined_[1] = b;
+  return joined_[2] = result;
 }
 
 ClockRef Shadow::release(uint32_t agent) {
@@ -81,6 +86,12 @@ void Shadow::synchronise(Thread *const *threads, size_t count) {
 void Shadow::synchroniseTeam() {
   if (!enabled_)
     return;
+  if (open) {
+    std::vector<Thread *> all;
+    for (Thread &thread : team_->threads)
+      all.push_back(&thread);
+    return synchronise(all.data(), all.size());
+  }
   base_ = ++now_;
   for (uint32_t agent = 0; agent + 1 < agents_; ++agent) {
     own_[agent] = base_;

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Machine.h"
+#include "AsyncUnit.h"
 #include "Handlers.h"
 #include "Text.h"
 
@@ -208,7 +209,6 @@ void Team::start(const LaunchState &state, uint64_t number, uint32_t worker) {
   beginExtensions();
 }
 
-void Team::beginExtensions() {}
 
 TeamEnd Team::run(const LaunchState &state, uint64_t number, uint32_t worker) {
   start(state, number, worker);
@@ -333,9 +333,11 @@ void Team::threadDone(Thread &thread) {
   ++block.exited;
   block.warps[thread.warpid].exited |= 1u << thread.laneid;
   checkExited(block);
+  asyncUnit->threadEnded(thread);
   if (--live == 0) {
     while (progress()) {
     }
+    asyncUnit->teamEnded();
     stop(TeamEnd::Finished);
   }
   suspend(thread);
@@ -403,7 +405,8 @@ std::string Team::waiters() const {
       if (thread.state == ThreadState::Done)
         done.push_back(i);
       else if (thread.waitSite)
-        places[{thread.waitSite->number, describe(*thread.waitSite) + ", " + thread.waitFor}]
+        places[{thread.waitSite->number, describe(*thread.waitSite) + ", " + thread.waitFor +
+                                               asyncUnit->missing(thread)}]
             .push_back(i);
       else
         running.push_back(i);
