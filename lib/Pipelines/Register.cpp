@@ -2,6 +2,7 @@
 
 #include "otodus/Codegen/CPU/Passes.h"
 #include "otodus/Codegen/Common/Passes.h"
+#include "otodus/Codegen/Sim/Passes.h"
 #include "otodus/Codegen/GPU/Passes.h"
 #include "otodus/Pipelines/Compiler.h"
 #include "otodus/Pipelines/Passes.h"
@@ -60,6 +61,7 @@ void registerAll(DialectRegistry &registry) {
   otodus::registerTransformsPasses();
   registerCodegenCommonPasses();
   registerCodegenCPUPasses();
+  registerCodegenSimPasses();
   registerCodegenGPUPasses();
   registerPipelinesPasses();
   mlir::registerTransformsPasses();

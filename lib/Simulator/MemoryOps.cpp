@@ -112,4 +112,39 @@ void memorySet(Thread &thread, const OtodusSimSite &site, uint64_t *slots, void 
   memset(reinterpret_cast<void *>(slots[0]), int(slots[1] & 0xff), slots[2]);
 }
 
+/// Bytes of an operand: in its slot, or where the slot points.
+static uint8_t *operandBytes(uint64_t &slot, uint64_t bytes) {
+  return bytes <= 8 ? reinterpret_cast<uint8_t *>(&slot) : reinterpret_cast<uint8_t *>(slot);
+}
+
+/// Operands: address, mask (one byte per element), the value where the mask is off if present.
+void maskedLoad(Thread &thread, const OtodusSimSite &site, uint64_t *slots, void *result) {
+  uint32_t bytes = site.bytes;
+  const uint8_t *mask = operandBytes(slots[1], site.lanes);
+  auto *to = static_cast<uint8_t *>(result);
+  if (site.operands > 2)
+    memcpy(to, operandBytes(slots[2], uint64_t(site.lanes) * bytes), uint64_t(site.lanes) * bytes);
+  for (uint32_t lane = 0; lane < site.lanes; ++lane) {
+    if (!mask[lane])
+      continue;
+    uint64_t address = slots[0] + uint64_t(lane) * bytes;
+    thread.team->shadow.load(thread, site, address, bytes, bytes);
+    memcpy(to + uint64_t(lane) * bytes, reinterpret_cast<const void *>(address), bytes);
+  }
+}
+
+/// Operands: value, address, mask.
+void maskedStore(Thread &thread, const OtodusSimSite &site, uint64_t *slots, void *) {
+  uint32_t bytes = site.bytes;
+  const uint8_t *from = operandBytes(slots[0], uint64_t(site.lanes) * bytes);
+  const uint8_t *mask = operandBytes(slots[2], site.lanes);
+  for (uint32_t lane = 0; lane < site.lanes; ++lane) {
+    if (!mask[lane])
+      continue;
+    uint64_t address = slots[1] + uint64_t(lane) * bytes;
+    thread.team->shadow.store(thread, site, address, bytes, bytes);
+    memcpy(reinterpret_cast<void *>(address), from + uint64_t(lane) * bytes, bytes);
+  }
+}
+
 } // namespace otodus::sim::handlers
