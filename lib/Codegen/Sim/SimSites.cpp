@@ -156,6 +156,13 @@ static OtodusSimType typeOf(Type type, uint32_t &lanes, uint8_t &bytes) {
     lanes = uint32_t(vector.getNumElements());
     type = vector.getElementType();
   }
+  // An accumulator of wgmma counts as its elements.
+  if (auto literal = dyn_cast<LLVM::LLVMStructType>(type);
+      literal && !literal.isIdentified() && !literal.getBody().empty() &&
+      llvm::all_of(literal.getBody(), [](Type element) { return element.isF32(); })) {
+    lanes = uint32_t(literal.getBody().size());
+    type = literal.getBody().front();
+  }
   auto is = [&](OtodusSimType result, uint8_t size) {
     bytes = size;
     return result;
