@@ -49,7 +49,8 @@ struct SessionMemory {
 /// Life:  create -> (run | reset | save | restore | fork)* -> destroy
 class Session {
 public:
-  /// Code::Usage for a batch or piece below 1, Code::Device for lack of memory.
+  /// Code::Usage for a batch or piece below 1, Code::Device for lack of memory: on a device with
+  /// memory of its own everything the session will ever need is counted and allocated here.
   static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model,
                                                  const SessionOptions &options = {});
   ~Session();
@@ -69,7 +70,9 @@ public:
   /// length 0 nothing happens and LastRows outputs stay as they are.
   /// The call is cut along time: no piece crosses a chunk boundary of any sequence
   /// or is longer than maxPiece.
-  /// Code::Input for what a caller can get wrong; nothing has then changed.
+  /// Code::Input for what a caller can get wrong; nothing has then changed. Code::Device or
+  /// Code::Check if the device failed: what the session holds is then unknown, and calls return
+  /// the same error until `reset`.
   Status run(const std::string &function, const std::map<std::string, TensorView> &inputs,
              const std::map<std::string, MutableTensorView> &outputs);
 
@@ -78,7 +81,8 @@ public:
   /// Sets where the sequences stand (for tests and windows); values >= 0, [batch].
   Status setPositions(const std::vector<int64_t> &positions);
 
-  /// Back to fresh sequences; keeps the memory.
+  /// Back to fresh sequences; keeps the memory. Also after an error of the device, unless the
+  /// device is lost: the next `run` then says so again.
   void reset();
   /// Another session with the same state, on the same pool.
   Result<std::unique_ptr<Session>> fork() const;
