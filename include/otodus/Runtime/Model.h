@@ -80,6 +80,7 @@ public:
 
 private:
   friend class Session;
+  friend class Trainer; ///< prepares weights anew after each step
   Model() = default;
   Status prepareWeights(const formats::Program &program,
                         const std::vector<const std::byte *> &embedded, WeightSource *weights,
