@@ -142,9 +142,9 @@ public:
 
   uint64_t loads = 0, stores = 0;
 
-  /// Compares what several host threads saw of global memory in one launch.
+  /// Compares what several host threads saw of global memory in one launch, up to team `last`.
   static void merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
-                    const LaunchState &launch, TeamReports &reports);
+                    const LaunchState &launch, uint64_t last, TeamReports &reports);
   /// Team that was running when `clock` was given out.
   uint64_t teamAt(uint32_t clock) const;
 

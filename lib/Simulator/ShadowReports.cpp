@@ -92,7 +92,7 @@ void Shadow::misaligned(Thread &thread, const OtodusSimSite &site, uint64_t addr
 }
 
 void Shadow::merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
-                   const LaunchState &launch, TeamReports &reports) {
+                   const LaunchState &launch, uint64_t last, TeamReports &reports) {
   // A byte that one host thread's teams wrote must not have been touched by another's.
   struct Seen {
     const Shadow *shadow = nullptr;
@@ -113,10 +113,11 @@ void Shadow::merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
                      const Seen &b, bool bWrote) {
     const OtodusSimSite &siteA = launch.sites[aWrote ? a.writeSite : a.readSite];
     const OtodusSimSite &siteB = launch.sites[bWrote ? b.writeSite : b.readSite];
-    if (reports.repeated(FindingKind::BlocksCollide, &siteA, &siteB))
-      return;
     uint64_t teamA = a.shadow->teamAt(aWrote ? a.writeClock : a.readClock);
     uint64_t teamB = b.shadow->teamAt(bWrote ? b.writeClock : b.readClock);
+    if (teamA > last || teamB > last ||
+        reports.repeated(FindingKind::BlocksCollide, &siteA, &siteB))
+      return;
     auto name = [&](uint64_t team) {
       return launch.teamBlocks == 1 ? blockName(launch, team) : "cluster " + std::to_string(team);
     };

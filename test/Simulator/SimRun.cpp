@@ -282,7 +282,7 @@ int main(int argc, char **argv) {
   mprotect(blob, code->textBytes, PROT_READ | PROT_EXEC);
   mprotect(blob + code->textBytes, code->blob.size() - code->textBytes, PROT_READ);
   for (const auto &entry : code->entries)
-    if (entry.name == kernel || kernel.empty()) {
+    if (kernel.empty() ? !StringRef(entry.name).ends_with(".thread") : entry.name == kernel) {
       launch.kernel = reinterpret_cast<OtodusSimKernel>(blob + entry.offset);
       break;
     }

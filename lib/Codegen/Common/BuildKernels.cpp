@@ -64,14 +64,6 @@ private:
     };
     switch (role) {
     case mega::RowRole::Stream:
-      if (!group.getBody(0)->getOps<mega::TimestepNormOp>().empty()) {
-        // All channels of a sequence read the count while the stream runs, so it is advanced
-        // afterwards.
-        if (failed(record(emitCountKernel(group, module, base + "_count"))))
-          return failure();
-        group->setAttr("mega.after", b().getArrayAttr({names.back()}));
-        names.clear();
-      }
       if (failed(record(emitters.stream(group, module, base))))
         return failure();
       break;

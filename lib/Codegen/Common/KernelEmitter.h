@@ -83,9 +83,6 @@ emitRowsKernel(mega::GroupOp group, mlir::ModuleOp module, const std::string &na
                int64_t rowTile, MatrixLayout matrices = MatrixLayout::Panels);
 mlir::FailureOr<mlir::func::FuncOp> emitStreamKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                      const std::string &name);
-/// Advances the counts of the group's timestep norms; runs after the stream.
-mlir::FailureOr<mlir::func::FuncOp> emitCountKernel(mega::GroupOp group, mlir::ModuleOp module,
-                                                    const std::string &name);
 mlir::FailureOr<mlir::func::FuncOp> emitGatherKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                      const std::string &name);
 mlir::FailureOr<mlir::func::FuncOp> emitAppendKernel(mega::GroupOp group, mlir::ModuleOp module,

@@ -74,7 +74,9 @@ public:
 
   LogicalResult emit(MutableArrayRef<Value> carried) override {
     Value x = frame.tileOf(op.getInput());
-    Value y = frame.isLastUse(op.getInput()) ? x : frame.activationTile();
+    bool blocks = frame.form == StreamForm::Blocks;
+    Value y = blocks                                ? frame.tileByChannels()
+              : frame.isLastUse(op.getInput()) ? x : frame.activationTile();
     frame.setTile(op.getOutput(), y);
     emitMoments(x);
     barrier();
@@ -83,7 +85,10 @@ public:
     barrier();
     emitStatistics(carried[0], carried[1], half);
     barrier();
-    emitNormalise(x, y);
+    if (blocks)
+      emitNormaliseByChannels(x, y);
+    else
+      emitNormalise(x, y);
     Value counts = arith::IndexCastOp::create(b, loc, b.getI64Type(), frame.steps);
     if (mask)
       counts = arith::ExtUIOp::create(b, loc, b.getI64Type(), load(countedAll, index(0)));
@@ -120,14 +125,14 @@ private:
       Value pair = arith::MinUIOp::create(b, loc, wanted, last);
       Value at = add(frame.rowOf(div(pair, groupsOfTile)),
                      mul(rem(pair, groupsOfTile), index(groupSize)));
-      Value x0 = load(x, at);
+      Value x0 = loadWide(x, at, 1);
       SmallVector<Value> kept;
       // Feature lane + lanes * round, relative to x0; x0 itself behind the end of the group.
       auto relative = [&](Value round) -> Value {
         Value feature = add(lane, mul(round, index(lanes)));
         if (groupSize % lanes)
           feature = select(less(feature, index(groupSize)), feature, index(0));
-        return subf(load(x, add(at, feature)), x0);
+        return subf(loadWide(x, add(at, feature), 1), x0);
       };
       auto exists = [&](Value round) {
         return less(add(lane, mul(round, index(lanes))), index(groupSize));
@@ -292,6 +297,34 @@ private:
         v = select(keep, v, spread(f32Constant(0), lanes));
       }
       storeWide(v, y, at);
+    });
+  }
+
+  /// Likewise, from a tile by steps to one by channels, whose steps behind the end are 0.
+  void emitNormaliseByChannels(Value x, Value y) {
+    auto type = VectorType::get({2}, b.getBF16Type());
+    Value none = zeroOf(type);
+    frame.eachPatch([&](Value t, Value c) {
+      Value g = div(c, groupSize), parameterAt = add(frame.channel, c);
+      if (frame.width.padded() != frame.width.inner)
+        g = arith::MinUIOp::create(b, loc, g, index(groupsOfTile - 1));
+      Value gain = addf(loadWide(weight, parameterAt, 2), spread(f32Constant(1), 2));
+      Value offset = loadWide(bias, parameterAt, 2);
+      SmallVector<Value> patch;
+      for (int64_t i = 0; i < 8; ++i) {
+        Value now = add(t, index(i)), keep = less(now, frame.steps), slot = slotOf(now, g);
+        Value v = subf(loadWide(x, add(frame.rowOf(now), c), 2), spread(load(first, slot), 2));
+        v = subf(v, spread(load(shift, slot), 2));
+        v = mulf(mulf(v, spread(load(scale, slot), 2)), gain);
+        v = arith::TruncFOp::create(b, loc, type, addf(v, offset));
+        if (mask) {
+          Value row = add(frame.firstRow, select(keep, now, index(0)));
+          Value byte = load(mask, row);
+          keep = arith::AndIOp::create(b, loc, keep, equal(byte, zeroOf(byte.getType())));
+        }
+        patch.push_back(select(keep, v, none));
+      }
+      frame.storePatch(patch, y, t, c);
     });
   }
 
