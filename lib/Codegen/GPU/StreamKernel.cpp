@@ -111,6 +111,13 @@ Value LaneBuilder::shuffle(Value v, int64_t offset, bool up) {
 Value LaneBuilder::shuffleXor(Value v, int64_t mask) { return shuffle(v, mask, false); }
 Value LaneBuilder::shuffleUp(Value v, int64_t distance) { return shuffle(v, distance, true); }
 
+Value LaneBuilder::pin(Value v) {
+  if (!v.getType().isIndex())
+    return shuffleXor(v, 0);
+  v = shuffleXor(arith::IndexCastOp::create(b, loc, b.getI32Type(), v), 0);
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), v);
+}
+
 void LaneBuilder::warpBarrier() { NVVM::SyncWarpOp::create(b, loc, i32(-1)); }
 
 Value LaneBuilder::element(Value vector, int64_t i) {
@@ -188,7 +195,7 @@ void StreamKernel::eachPatch(function_ref<void(Value, Value)> body) {
   int64_t pairs = tile / 2;
   forThreads(index(pairs * timeTile / 8), [&](Value i) {
     body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2)));
-  });
+  }, /*rare=*/true);
 }
 
 void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value c) {
@@ -202,8 +209,11 @@ void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value 
   }
 }
 
-void StreamKernel::forThreads(Value count, function_ref<void(Value)> body) {
-  forLoop(thread, count, index(threads), body);
+void StreamKernel::forThreads(Value count, function_ref<void(Value)> body, bool rare) {
+  Value from = thread;
+  if (rare)
+    from = pin(from);
+  forLoop(from, count, index(threads), body);
 }
 
 void StreamKernel::eachVector(Type type, int64_t lanes,

@@ -20,7 +20,8 @@
 //
 //   column 8 r + 2 j + b  is  step 4 j + 2 r + b      r, b < 2, j < 4
 //
-// T', V' and W' of a warp's four channels stay in registers for the whole call.
+// V' and W' of a warp's four channels stay in registers for the whole call; T', whose elements are
+// 16 taps, is read from shared memory.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,6 +39,7 @@ namespace {
 constexpr int64_t kWarp = 32;
 constexpr int64_t kBlock = 16;   ///< steps
 constexpr int64_t kChannels = 4; ///< of a warp
+constexpr int64_t kTaps = 32;    ///< of a channel: those of 16 steps ago are 0, as are the future's
 
 struct Complex {
   Value re, im;
@@ -60,18 +62,28 @@ public:
     buffer.columns = frame.width;
     coefficients = frame.kernel.parameter(buffer, f32); // [blocks][N][5][32]
     state = frame.kernel.operandParameter(op.getState()); // [blocks][N][2][32]
-    omega = frame.vectorWeight(op.getOmega(), frame.width);
+    Value omega = frame.vectorWeight(op.getOmega(), frame.width);
     int64_t warps = frame.threads / kWarp;
     decays = frame.shared(frame.tile * modes * 2, f32);
     states = frame.shared(frame.tile * modes * 2, f32);
+    gains = frame.shared(frame.tile, f32);
     tail = frame.shared(frame.tile * kBlock, b.getBF16Type());
     powers = frame.shared(warps * modes * (kBlock + 1) * 2, f32, /*onlyBegin=*/true);
-    taps = frame.shared(warps * kBlock, f32, /*onlyBegin=*/true);
+    taps = frame.shared(frame.tile * kTaps, b.getI32Type());
 
     lane = rem(frame.thread, kWarp);
     warp = div(frame.thread, kWarp);
     row = div(lane, 4);
     column = rem(lane, 4);
+    ownPair = mul(add(mul(warp, index(kChannels * modes)), column), index(2));
+    ownSteps = add(mul(warp, index(kChannels * frame.pitch)),
+                   add(mul(row, index(2 * kBlock)), mul(column, index(4))));
+    ownChannel = mul(warp, index(kChannels));
+    Value to = add(mul(div(row, 2), index(4)), rem(row, 2));
+    ownTaps = sub(add(mul(warp, index(kChannels * kTaps)), to), mul(column, index(4)));
+    frame.forThreads(index(frame.tile), [&](Value c) {
+      store(load(omega, add(frame.channel, c)), gains, c);
+    });
     eachState([&](Value inTile, Value inState) {
       store(load(state, inState), states, inTile);
     });
@@ -90,7 +102,7 @@ public:
       frame.forThreads(index(frame.tile * kBlock), [&](Value i) {
         Value at = add(mul(div(i, kBlock), index(frame.pitch)), add(from, rem(i, kBlock)));
         store(load(x, at), tail, i);
-      });
+      }, /*rare=*/true);
       barrier();
     });
     for (int64_t k = 0; k < kChannels; ++k)
@@ -139,16 +151,19 @@ private:
     });
   }
 
-  Complex loadComplex(Value buffer, Value c, Value mode) {
-    Value both = loadWide(buffer, mul(add(mul(c, index(modes)), mode), index(2)), 2);
+  Complex loadComplex(Value buffer, Value at) {
+    Value both = loadWide(buffer, at, 2);
     return {element(both, 0), element(both, 1)};
   }
-  void storeComplex(Complex z, Value buffer, Value c, Value mode) {
-    storeWide(vectorOf({z.re, z.im}), buffer, mul(add(mul(c, index(modes)), mode), index(2)));
+  void storeComplex(Complex z, Value buffer, Value at) {
+    storeWide(vectorOf({z.re, z.im}), buffer, at);
   }
+  /// In [tile][modes][2].
+  Value pairAt(Value c, Value mode) { return mul(add(mul(c, index(modes)), mode), index(2)); }
+  /// That of channel `k` and the mode of this lane in tile `i` of S. What is the same for all
+  /// of them is one value, so that their addresses are offsets of one register.
+  Value pairOf(int64_t k, int64_t i) { return add(ownPair, index((k * modes + 4 * i) * 2)); }
 
-  /// The mode of tile `i` of S whose sums this lane holds.
-  Value modeOf(int64_t i) { return add(column, index(4 * i)); }
   /// The step of a block that stands in `slot`.
   Value stepOf(Value slot) {
     Value inEight = rem(slot, 8);
@@ -186,10 +201,6 @@ private:
     return element(one, 0);
   }
 
-  /// `v`, computed here. LLVM moves arithmetic to where its result is used, which would keep what
-  /// all matrices are made of alive at once; it does not move exchanges between lanes.
-  Value pin(Value v) { return shuffleXor(v, 0); }
-
   /// sums + a [16, 16] times b [16, 8].
   void multiply(ArrayRef<Value> a, ArrayRef<Value> right, MutableArrayRef<Value> sums) {
     auto type = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, f32));
@@ -218,7 +229,8 @@ private:
 
   /// Right operands of channel `k`; its decay to `decays`.
   void setUp(int64_t k) {
-    Value c = channelOf(k);
+    // Places in the matrices are computed for every channel again, rather than kept.
+    Value lane = pin(this->lane), row = div(lane, 4), column = rem(lane, 4), c = channelOf(k);
     // Powers of q: the lanes of a mode take equal parts of the exponents.
     int64_t parts = kWarp / modes, own = kBlock / parts;
     Value mode = rem(lane, modes), part = div(lane, modes);
@@ -237,7 +249,7 @@ private:
     }
     ifThen(equal(part, index(parts - 1)), [&] {
       storeWide(vectorOf({z.re, z.im}), powers, powerAt(mode, index(kBlock)));
-      storeComplex(z, decays, c, mode);
+      storeComplex(z, decays, pairAt(c, mode));
     });
     warpBarrier();
 
@@ -252,28 +264,14 @@ private:
       sum = sum ? LaneBuilder::fma(p, read, sum) : mulf(p, read);
     }
     sum = addf(sum, shuffleXor(sum, kBlock));
-    Value tapsAt = mul(warp, index(kBlock));
-    ifThen(less(lane, index(kBlock)), [&] { store(sum, taps, add(tapsAt, lane)); });
-    warpBarrier();
+    Value below = shuffleUp(sum, 1);
+    below = select(equal(lane, index(0)), f32Constant(0), below);
+    ifThen(less(lane, index(kBlock)), [&] {
+      store(pack(sum, below), taps, add(mul(c, index(kTaps)), add(lane, index(kBlock))));
+    });
+    ifThen(less(lane, index(kBlock)), [&] { store(i32(0), taps, add(mul(c, index(kTaps)), lane)); });
 
     Matrices &m = matrices[k];
-    for (int64_t nt = 0; nt < 2; ++nt) {
-      Value to = stepOf(add(index(8 * nt), row));
-      for (int64_t r = 0; r < 2; ++r) {
-        if (nt == 1 && r == 1) { // the same distances as with neither
-          m.t[1].push_back(m.t[0][0]);
-          continue;
-        }
-        SmallVector<Value> pair;
-        for (int64_t i = 0; i < 2; ++i) {
-          Value from = stepOf(add(add(mul(column, index(2)), index(8 * r)), index(i)));
-          Value before = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, to, from);
-          Value distance = select(before, sub(to, from), index(0));
-          pair.push_back(select(before, load(taps, add(tapsAt, distance)), f32Constant(0)));
-        }
-        m.t[nt].push_back(pin(pack(pair[0], pair[1])));
-      }
-    }
     // The barriers keep the loads of one tile behind the arithmetic of the one before.
     for (int64_t nt = 0; nt < modes / 4; ++nt) {
       warpBarrier();
@@ -294,12 +292,19 @@ private:
         warpBarrier();
         Value to = add(stepOf(add(index(8 * nt), row)), index(1));
         for (int64_t r = 0; r < 2; ++r) {
-          Value n = modeOf(2 * s + r);
+          Value n = add(column, index(4 * (2 * s + r)));
           Complex z = mul(Complex{coefficient(c, n, 3), coefficient(c, n, 4)}, power(n, to));
           m.v[s][nt].push_back(pin(pack(z.re, arith::NegFOp::create(b, loc, z.im))));
         }
       }
     warpBarrier();
+  }
+
+  /// Register r of tile nt of T', `shift` = nt - r: the taps of steps 4 column + 2 r + b, b < 2,
+  /// for step 4 (row / 2) + 2 nt + row mod 2.
+  Value tapsAt(int64_t k, int64_t shift) {
+    Value pair = load(taps, add(ownTaps, index(k * kTaps + kBlock + 2 * shift)));
+    return pair;
   }
 
   //===--------------------------------------------------------------------===//
@@ -308,14 +313,13 @@ private:
 
   void walk(int64_t k, Value x) {
     const Matrices &m = matrices[k];
-    Value c = channelOf(k);
     int64_t tiles = modes / 4;
     // Blocks 2 row and 2 row + 1, steps 4 column to 4 column + 3 of each.
-    Value at = add(mul(c, index(frame.pitch)), add(mul(row, index(2 * kBlock)), mul(column, index(4))));
+    auto at = [&](int64_t i) { return add(ownSteps, index(k * frame.pitch + kBlock * i)); };
     auto four = VectorType::get({4}, b.getBF16Type());
     Value steps[2], left[4];
     for (int64_t i = 0; i < 2; ++i) {
-      steps[i] = vector::LoadOp::create(b, loc, four, x, ValueRange{add(at, index(kBlock * i))},
+      steps[i] = vector::LoadOp::create(b, loc, four, x, ValueRange{at(i)},
                                         false, llvm::MaybeAlign(8));
       for (int64_t r = 0; r < 2; ++r)
         left[2 * r + i] = asRegister(vector::ExtractStridedSliceOp::create(
@@ -328,21 +332,22 @@ private:
     for (int64_t i = 0; i < tiles; ++i) {
       SmallVector<Value> s(4, f32Constant(0));
       multiply(left, m.w[i], s);
-      Blocks blocks = scan(c, i, s);
-      writeState(c, i, blocks, isFull);
+      Blocks blocks = scan(k, i, s);
+      writeState(k, i, blocks, isFull);
       h[i / 2].push_back(pack(blocks.even.re, blocks.even.im));
       h[i / 2].push_back(pack(blocks.odd.re, blocks.odd.im));
     }
 
     // Y
-    Value gain = load(omega, add(frame.channel, c));
+    Value gain = load(gains, add(ownChannel, index(k)));
     Value y[2][4];
     for (int64_t nt = 0; nt < 2; ++nt) {
       for (int64_t i = 0; i < 4; ++i) {
         Value step = element(steps[i / 2], 2 * nt + i % 2);
         y[nt][i] = mulf(gain, arith::ExtFOp::create(b, loc, f32, step));
       }
-      multiply(left, m.t[nt], y[nt]);
+      Value t[2] = {tapsAt(k, nt), tapsAt(k, nt - 1)};
+      multiply(left, t, y[nt]);
     }
     for (int64_t s = 0; s < tiles / 2; ++s)
       for (int64_t nt = 0; nt < 2; ++nt)
@@ -352,7 +357,7 @@ private:
     for (int64_t i = 0; i < 2; ++i) {
       Value v = vectorOf({y[0][2 * i], y[0][2 * i + 1], y[1][2 * i], y[1][2 * i + 1]});
       v = arith::TruncFOp::create(b, loc, four, v);
-      vector::StoreOp::create(b, loc, v, x, ValueRange{add(at, index(kBlock * i))}, false,
+      vector::StoreOp::create(b, loc, v, x, ValueRange{at(i)}, false,
                               llvm::MaybeAlign(8));
     }
   }
@@ -364,10 +369,10 @@ private:
   };
 
   /// `s`: what blocks 2 row and 2 row + 1 add to the state of tile `i`'s mode.
-  Blocks scan(Value c, int64_t i, ArrayRef<Value> s) {
+  Blocks scan(int64_t k, int64_t i, ArrayRef<Value> s) {
     Value isFirst = equal(row, index(0)), zero = f32Constant(0);
     Complex none{zero, zero};
-    Complex q = loadComplex(decays, c, modeOf(i)), h = loadComplex(states, c, modeOf(i));
+    Complex q = loadComplex(decays, pairOf(k, i)), h = loadComplex(states, pairOf(k, i));
     // Inclusive sums over the pairs of blocks, that of the first with the state before the tile.
     Complex middle = fma(q, select(isFirst, h, none), Complex{s[0], s[1]});
     Complex sum = fma(q, middle, Complex{s[2], s[3]});
@@ -383,13 +388,13 @@ private:
   }
 
   /// The state after the last block of a full tile, else before the block that the end is in.
-  void writeState(Value c, int64_t i, const Blocks &blocks, Value isFull) {
+  void writeState(int64_t k, int64_t i, const Blocks &blocks, Value isFull) {
     Value last = div(frame.steps, kBlock);
     Value isOdd = equal(rem(last, 2), index(1));
     Complex h = select(isFull, blocks.after, select(isOdd, blocks.odd, blocks.even));
     Value writer = select(isFull, index(7), div(last, 2));
     warpBarrier(); // all lanes have read the state
-    ifThen(equal(row, writer), [&] { storeComplex(h, states, c, modeOf(i)); });
+    ifThen(equal(row, writer), [&] { storeComplex(h, states, pairOf(k, i)); });
   }
 
   /// The steps of the block that the end is in, one by one. What the tile held of them before the
@@ -400,7 +405,7 @@ private:
       Value c = div(i, modes), n = rem(i, modes), from = mul(c, index(kBlock));
       Complex q{coefficient(c, n, 1), coefficient(c, n, 2)};
       Value p = coefficient(c, n, 0);
-      Complex h = loadComplex(states, c, n);
+      Complex h = loadComplex(states, pairAt(c, n));
       auto loop = scf::ForOp::create(b, loc, index(0), rest, index(1), ValueRange{h.re, h.im});
       {
         OpBuilder::InsertionGuard guard(b);
@@ -410,22 +415,25 @@ private:
         Complex z = fma(q, {loop.getRegionIterArgs()[0], loop.getRegionIterArgs()[1]}, driven);
         scf::YieldOp::create(b, loc, ValueRange{z.re, z.im});
       }
-      storeComplex({loop.getResult(0), loop.getResult(1)}, states, c, n);
-    });
+      storeComplex({loop.getResult(0), loop.getResult(1)}, states, pairAt(c, n));
+    }, /*rare=*/true);
   }
 
   struct Matrices {
-    SmallVector<Value> t[2], w[4], v[2][2]; ///< two registers each, by tiles of 8 columns
+    SmallVector<Value> w[4], v[2][2]; ///< two registers each, by tiles of 8 columns
   };
 
   mega::CemaOp op;
   int64_t modes = 0;
-  Value coefficients, state, omega;
+  Value coefficients, state;
   Value decays, states; ///< shared, f32 [tile][modes][2]: q^16, h
+  Value gains;          ///< shared, f32 [tile]: omega
   Value tail;           ///< shared, bf16 [tile][16]
-  Value powers, taps;   ///< shared, f32 [warps][modes][17][2], [warps][16]
+  Value taps;           ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
+  Value powers;         ///< shared, f32 [warps][modes][17][2], of the channels at hand
   Value lane, warp;
   Value row, column;    ///< of a lane in the operands: lane / 4, lane mod 4
+  Value ownPair, ownSteps, ownTaps, ownChannel; ///< where things of the warp's first channel lie
   Matrices matrices[kChannels];
 };
 

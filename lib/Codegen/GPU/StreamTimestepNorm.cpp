@@ -252,8 +252,7 @@ private:
                           : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(),
                                                              add(t, index(1))));
       Value n = add(before, counts);
-      Value inverse = arith::DivFOp::create(
-          b, loc, f64Constant(1), Value(arith::SIToFPOp::create(b, loc, f64, n)));
+      Value inverse = inverseOf(arith::SIToFPOp::create(b, loc, f64, n));
       Value d = mulf(sums[0], inverse), v = subf(mulf(sums[1], inverse), mulf(d, d));
       // Rounding may leave less than nothing. NaN stays.
       Value none = f64Constant(0);
@@ -264,9 +263,9 @@ private:
         m = select(never, m0, m);
         v = select(never, v0, v);
       }
-      Value deviation = math::SqrtOp::create(b, loc, toF32(addf(v, f64Constant(eps))));
       store(toF32(subf(m, toF64(load(first, at)))), shift, at);
-      store(arith::DivFOp::create(b, loc, f32Constant(1), deviation), scale, at);
+      Value shifted = toF32(addf(v, f64Constant(eps)));
+      store(math::RsqrtOp::create(b, loc, shifted, arith::FastMathFlags::afn), scale, at);
       ifThen(equal(add(t, index(1)), frame.steps), [&] {
         Value slot = carrySlot(to, g);
         store(m, carry, slot);
@@ -329,6 +328,17 @@ private:
   }
 
   Value zeroOf(Type type) { return arith::ConstantOp::create(b, loc, b.getZeroAttr(type)); }
+  /// 1 / n for n >= 1, f64: an approximation, doubled in precision twice. A division would be a
+  /// call, around which registers are saved.
+  Value inverseOf(Value n) {
+    Value one = f32Constant(1);
+    Value r = toF64(arith::DivFOp::create(b, loc, one, toF32(n), arith::FastMathFlags::afn));
+    for (int64_t i = 0; i < 2; ++i) {
+      Value minus = arith::NegFOp::create(b, loc, n);
+      r = fma(r, fma(minus, r, f64Constant(1)), r);
+    }
+    return r;
+  }
   Value slotOf(Value t, Value g) { return add(mul(t, index(groupsOfTile)), g); }
   Value meanOf(Value slot) { return addf(toF64(load(first, slot)), toF64(load(means, slot))); }
   /// What means are taken relative to: the running mean before the tile; the mean of its first
