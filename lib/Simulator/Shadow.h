@@ -120,11 +120,6 @@ public:
   uint32_t streamAgent(uint32_t stream) const { return agents_ - 1 - stream; }
   /// `agent` knows what `from` knows, and no more.
   void fork(uint32_t agent, uint32_t from);
-  /// `agent` knows `clock`, and no more.
-  void assume(uint32_t agent, const ClockRef &clock) {
-    if (enabled_)
-      known_[agent] = clock;
-  }
   /// What the agent knows of ordinary writes, the asynchronous proxy may see from now on.
   void fenceProxy(uint32_t agent);
   /// Reports ordinary writes to shared memory that an operation of `thread` may not see.
