@@ -85,6 +85,7 @@ int driverMain(int argc, char **argv) try {
   driver::addGenerate(app, action);
   driver::addEval(app, action);
   driver::addCheck(app, action);
+  driver::addExplain(app, action);
   driver::addInspect(app, action);
   driver::addDoctor(app, action);
   driver::addBench(app, action);

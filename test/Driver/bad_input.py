@@ -204,6 +204,7 @@ def usage():
     expect("no prompt", 1, "empty", ["generate", "--model", TINY])
     expect("pieces without input", 2, "--pieces", ["eval", "--model", TINY, "--data", "x", "--pieces", "1"])
     expect("preset without directory", 2, "-o DIR", ["import", "--preset", "mega200M", "--random-init"])
+    expect("preset and model", 2, "a model directory or --preset NAME", ["import", "--preset", "mega200M", TINY])
     expect("inspect: neither", 3, "notes.txt", ["inspect", write(path("notes.txt"), "hello world, hello")])
 
 
