@@ -143,6 +143,7 @@ public:
   std::vector<WarpGroupState> warpGroups;           ///< of all blocks
   std::vector<uint32_t> registers; ///< per warp of the team: as setmaxnreg says, 0: as launched
   std::unordered_map<uint64_t, ClusterBarrier> clusters; ///< by linear number
+  std::vector<ClockRef> fenced; ///< per thread: what it knew at its last fence.mbarrier.init
   std::vector<uint64_t> arrivedAt; ///< per thread: phase + 1 of its cluster arrival, 0: waited for
   std::vector<std::unordered_map<uint32_t, RemoteAccess>> remote; ///< per block, by agent
   uint32_t nextToken = 0;
