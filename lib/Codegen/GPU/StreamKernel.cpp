@@ -216,13 +216,13 @@ void StreamKernel::forThreads(Value count, function_ref<void(Value)> body, bool 
   forLoop(from, count, index(threads), body);
 }
 
-void StreamKernel::eachVector(Type type, int64_t lanes,
+void StreamKernel::eachVector(Type type, int64_t lanes, Value row, Value count,
                               function_ref<void(Value, Value, Value)> body) {
   int64_t rowStride = rowStrideOf(widthOf(type), dtypeOf(type)), vectors = tile / lanes;
-  forThreads(mul(steps, index(vectors)), [&](Value i) {
+  forThreads(mul(count, index(vectors)), [&](Value i) {
     Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
-    body(t, c, add(mul(add(firstRow, t), index(rowStride)), add(channel, c)));
-  });
+    body(t, c, add(mul(add(row, t), index(rowStride)), add(channel, c)));
+  }, /*rare=*/true);
 }
 
 void StreamKernel::loadTile(Value value) {
@@ -247,9 +247,30 @@ void StreamKernel::loadTile(Value value) {
     return;
   }
   int64_t lanes = element.isF32() ? 4 : 8; // 16 bytes
-  eachVector(value.getType(), lanes, [&](Value t, Value c, Value at) {
+  eachVector(value.getType(), lanes, firstRow, steps, [&](Value t, Value c, Value at) {
     storeWide(loadWide(buffer, at, lanes), into, add(rowOf(t), c));
   });
+}
+
+void StreamKernel::copyTile(Value value, Value row, Value count) {
+  Type element = getElementTypeOrSelf(value.getType());
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  auto pointer = [&](Value memref, Value at, unsigned space) -> Value {
+    Value base = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
+    base = arith::IndexCastOp::create(b, loc, b.getI64Type(), base);
+    auto type = LLVM::LLVMPointerType::get(b.getContext(), space);
+    Value amount =
+        arith::IndexCastOp::create(b, loc, b.getI64Type(), mul(at, index(bytes)));
+    return LLVM::GEPOp::create(b, loc, type, b.getI8Type(),
+                               Value(LLVM::IntToPtrOp::create(b, loc, type, base)),
+                               ArrayRef<LLVM::GEPArg>{amount});
+  };
+  Value buffer = kernel.operandParameter(value), into = tiles.lookup(value);
+  eachVector(value.getType(), 16 / bytes, row, count, [&](Value t, Value c, Value at) {
+    NVVM::CpAsyncOp::create(b, loc, pointer(into, add(rowOf(t), c), 3), pointer(buffer, at, 1), 16,
+                            NVVM::LoadCacheModifierKind::CG, Value());
+  });
+  NVVM::CpAsyncCommitGroupOp::create(b, loc);
 }
 
 void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
@@ -278,7 +299,7 @@ void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
     return;
   }
   int64_t lanes = element.isF32() ? 4 : 8;
-  eachVector(type, lanes, [&](Value t, Value c, Value at) {
+  eachVector(type, lanes, firstRow, steps, [&](Value t, Value c, Value at) {
     storeWide(loadWide(from, add(rowOf(t), c), lanes), buffer, at);
   });
 }
@@ -361,21 +382,35 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
   }
   barrier();
 
-  auto times =
-      scf::ForOp::create(b, loc, index(0), kernel.frame.length, index(timeTile), carried);
+  // In blocks, a norm leaves the tile that it is loaded to free for the next one.
+  Value length = kernel.frame.length;
+  bool ahead = form == StreamForm::Blocks && !ops.front()->takesChannels();
+  if (ahead)
+    copyTile(loaded.front(), mul(sequence, length),
+             arith::MinUIOp::create(b, loc, length, index(timeTile)));
+
+  auto times = scf::ForOp::create(b, loc, index(0), length, index(timeTile), carried);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(times.getBody());
     Value time = times.getInductionVar();
-    steps = arith::MinUIOp::create(b, loc, sub(kernel.frame.length, time), index(timeTile));
-    firstRow = add(mul(sequence, kernel.frame.length), time);
-    for (Value value : loaded)
-      loadTile(value);
+    steps = arith::MinUIOp::create(b, loc, sub(length, time), index(timeTile));
+    firstRow = add(mul(sequence, length), time);
+    if (ahead)
+      NVVM::CpAsyncWaitGroupOp::create(b, loc, 0);
+    else
+      for (Value value : loaded)
+        loadTile(value);
     barrier();
     SmallVector<Value> next(times.getRegionIterArgs());
     for (auto [i, op, range] : llvm::enumerate(ops, own)) {
       if (failed(op->emit(MutableArrayRef<Value>(next).slice(range.first, range.second))))
         return failure();
+      if (ahead && i == 0) {
+        Value left = sub(length, add(time, steps));
+        copyTile(loaded.front(), add(firstRow, steps),
+                 arith::MinUIOp::create(b, loc, left, index(timeTile)));
+      }
       // What is being read here is written next: by an op in place, or by the next time tile.
       if (storeResults(i) && (form == StreamForm::Blocks || i + 1 == ops.size()))
         barrier();
@@ -438,14 +473,14 @@ static bool hasBlocks(mega::GroupOp group, const Chip &chip) {
     ops.push_back(&op);
   auto cema = dyn_cast<mega::CemaOp>(ops.back());
   int64_t tile = *group.getScheduleAttr().getChannelTile();
-  if (!cema || !hasBlocks(cema) || threadsOf(group) != tile * 8)
+  if (!cema || !hasBlocks(cema) || threadsOf(group) != tile * 8 || !chip.asyncCopy)
     return false;
   for (Value value : {cema.getInput(), cema.getOutput()})
     if (!getElementTypeOrSelf(value.getType()).isBF16())
       return false;
-  // Bytes for each step: two tiles, and what a norm keeps for each group. For each channel: states
-  // and their decays.
-  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * 16 * 4 * 4 + 4096;
+  // Bytes for each step: two tiles, and what a norm keeps for each group. For each channel: taps,
+  // a block of steps, and for each mode a state and powers of its decay.
+  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * (16 * 5 * 8 + 256) + 4096;
   if (ops.size() == 2) {
     auto norm = dyn_cast<mega::TimestepNormOp>(ops.front());
     if (!norm || cema.getInput() != norm.getOutput())

@@ -138,13 +138,15 @@ public:
 private:
   mlir::LogicalResult collectOps();
   void loadTile(mlir::Value value);
+  /// Starts to copy `count` rows from `row` on to the tile of `value`, 16 bytes at a time.
+  void copyTile(mlir::Value value, mlir::Value row, mlir::Value count);
   void storeTile(mlir::Value from, int64_t resultNumber, mlir::Type type);
   /// Stores what leaves the group of op `number`'s results. True if one of them lies where inputs
   /// are loaded to.
   bool storeResults(size_t number);
   /// Runs `body(t, channel of the tile, its element in a row buffer of `type`)` for all vectors of
-  /// `lanes` channels of the tile.
-  void eachVector(mlir::Type type, int64_t lanes,
+  /// `lanes` channels of `count` rows from `row` on.
+  void eachVector(mlir::Type type, int64_t lanes, mlir::Value row, mlir::Value count,
                   llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body);
 
   llvm::SmallVector<std::unique_ptr<StreamKernelOp>> ops;

@@ -39,6 +39,7 @@ namespace {
 constexpr int64_t kWarp = 32;
 constexpr int64_t kBlock = 16;   ///< steps
 constexpr int64_t kChannels = 4; ///< of a warp
+constexpr int64_t kDecays = 4;   ///< of a mode: by one block, by 2, 4 and 8
 constexpr int64_t kTaps = 32;    ///< of a channel: those of 16 steps ago are 0, as are the future's
 
 struct Complex {
@@ -64,7 +65,7 @@ public:
     state = frame.kernel.operandParameter(op.getState()); // [blocks][N][2][32]
     Value omega = frame.vectorWeight(op.getOmega(), frame.width);
     int64_t warps = frame.threads / kWarp;
-    decays = frame.shared(frame.tile * modes * 2, f32);
+    decays = frame.shared(frame.tile * modes * 2 * kDecays, f32);
     states = frame.shared(frame.tile * modes * 2, f32);
     gains = frame.shared(frame.tile, f32);
     tail = frame.shared(frame.tile * kBlock, b.getBF16Type());
@@ -76,6 +77,7 @@ public:
     row = div(lane, 4);
     column = rem(lane, 4);
     ownPair = mul(add(mul(warp, index(kChannels * modes)), column), index(2));
+    ownDecays = mul(ownPair, index(kDecays));
     ownSteps = add(mul(warp, index(kChannels * frame.pitch)),
                    add(mul(row, index(2 * kBlock)), mul(column, index(4))));
     ownChannel = mul(warp, index(kChannels));
@@ -249,7 +251,12 @@ private:
     }
     ifThen(equal(part, index(parts - 1)), [&] {
       storeWide(vectorOf({z.re, z.im}), powers, powerAt(mode, index(kBlock)));
-      storeComplex(z, decays, pairAt(c, mode));
+      Value at = mul(pairAt(c, mode), index(kDecays));
+      for (int64_t i = 0; i < kDecays; i += 2) {
+        Complex square = mul(z, z);
+        storeWide(vectorOf({z.re, z.im, square.re, square.im}), decays, add(at, index(2 * i)));
+        z = mul(square, square);
+      }
     });
     warpBarrier();
 
@@ -372,16 +379,22 @@ private:
   Blocks scan(int64_t k, int64_t i, ArrayRef<Value> s) {
     Value isFirst = equal(row, index(0)), zero = f32Constant(0);
     Complex none{zero, zero};
-    Complex q = loadComplex(decays, pairOf(k, i)), h = loadComplex(states, pairOf(k, i));
+    Complex h = loadComplex(states, pairOf(k, i)), decay[kDecays];
+    for (int64_t e = 0; e < kDecays; e += 2) {
+      int64_t at = (k * modes + 4 * i) * 2 * kDecays + 2 * e;
+      Value two = loadWide(decays, add(ownDecays, index(at)), 4);
+      decay[e] = {element(two, 0), element(two, 1)};
+      decay[e + 1] = {element(two, 2), element(two, 3)};
+    }
+    Complex q = decay[0];
     // Inclusive sums over the pairs of blocks, that of the first with the state before the tile.
     Complex middle = fma(q, select(isFirst, h, none), Complex{s[0], s[1]});
     Complex sum = fma(q, middle, Complex{s[2], s[3]});
-    Complex decay = q;
-    for (int64_t distance = 1; distance < 8; distance *= 2) {
-      decay = mul(decay, decay);
+    for (int64_t e = 1; e < kDecays; ++e) {
+      int64_t distance = int64_t(1) << (e - 1);
       Value takes = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, row, index(distance));
       Complex below{shuffleUp(sum.re, 4 * distance), shuffleUp(sum.im, 4 * distance)};
-      sum = fma(decay, select(takes, below, none), sum);
+      sum = fma(decay[e], select(takes, below, none), sum);
     }
     Complex before = select(isFirst, h, {shuffleUp(sum.re, 4), shuffleUp(sum.im, 4)});
     return {before, fma(q, before, Complex{s[0], s[1]}), sum};
@@ -426,14 +439,15 @@ private:
   mega::CemaOp op;
   int64_t modes = 0;
   Value coefficients, state;
-  Value decays, states; ///< shared, f32 [tile][modes][2]: q^16, h
+  Value decays;         ///< shared, f32 [tile][modes][4][2]: q^16, q^32, q^64, q^128
+  Value states;         ///< shared, f32 [tile][modes][2]: h
   Value gains;          ///< shared, f32 [tile]: omega
   Value tail;           ///< shared, bf16 [tile][16]
   Value taps;           ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
   Value powers;         ///< shared, f32 [warps][modes][17][2], of the channels at hand
   Value lane, warp;
   Value row, column;    ///< of a lane in the operands: lane / 4, lane mod 4
-  Value ownPair, ownSteps, ownTaps, ownChannel; ///< where things of the warp's first channel lie
+  Value ownPair, ownDecays, ownSteps, ownTaps, ownChannel; ///< where things of the warp's first channel lie
   Matrices matrices[kChannels];
 };
 
