@@ -6,6 +6,7 @@
 #include "Output.h"
 #include "Sampling.h"
 
+#include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Driver/GoldenCase.h"
 
 #include <optional>
@@ -48,6 +49,7 @@ Status check(const Options &options) {
   OTODUS_RETURN_IF_ERROR(checkChoice("--dtype", checks.dtype, {"f32", "bf16"}));
   checks.forward = options.only.empty() || options.only == "forward";
   checks.stream = options.only.empty() || options.only == "stream";
+  checks.exactBatch = !isGpuTarget(options.flags.target);
   checks.distribution = samplerDistribution;
 
   std::unique_ptr<CaseRunner> runner =

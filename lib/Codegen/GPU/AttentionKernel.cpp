@@ -278,6 +278,7 @@ LogicalResult Attend::emitTiles() {
       Value factor = exp(subf(top, newTop));
       Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, s.lane(),
                                             s.index(0));
+      s.warpBarrier(); // every lane has read what the first one now overwrites
       s.when(isFirst, [&] {
         s.store(newTop, maxima, row);
         s.store(factor, factors, row);
