@@ -8,6 +8,7 @@
 #include "NarrowFloats.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Builders.h"
 
 using namespace mlir;
@@ -138,6 +139,32 @@ void expandNarrowFloats(Operation *function) {
     }
     op->erase();
   }
+}
+
+void storeBf16AsIntegers(Operation *module) {
+  MLIRContext *context = module->getContext();
+  Type i16 = IntegerType::get(context, 16);
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](BFloat16Type) -> std::optional<Type> { return i16; });
+  replacer.addReplacement([&](FloatAttr number) -> std::optional<Attribute> {
+    if (!number.getType().isBF16())
+      return std::nullopt;
+    return IntegerAttr::get(i16, number.getValue().bitcastToAPInt());
+  });
+  replacer.addReplacement(
+      [&](DenseElementsAttr elements) -> std::optional<std::pair<Attribute, WalkResult>> {
+        if (!elements.getElementType().isBF16())
+          return std::nullopt;
+        return std::make_pair(Attribute(elements.bitcast(i16)), WalkResult::skip());
+      });
+  replacer.recursivelyReplaceElementsIn(module, true, false, true);
+  // A bitcast between what are now equal types.
+  module->walk([](LLVM::BitcastOp op) {
+    if (op.getArg().getType() == op.getType()) {
+      op.getResult().replaceAllUsesWith(op.getArg());
+      op->erase();
+    }
+  });
 }
 
 } // namespace otodus
