@@ -67,7 +67,7 @@ private:
 inline constexpr int64_t kRelease = 2;
 
 /// Agents for asynchronous operations of a team whose kernel has some.
-inline constexpr uint32_t kMostStreams = 96;
+inline constexpr uint32_t kMostStreams = 64;
 
 class Shadow {
 public:
@@ -168,6 +168,8 @@ private:
   template <bool global> bool split(Cell &cell);
   template <typename F> void eachSharedCell(uint64_t address, uint32_t bytes, F f);
   void addReader(Cell &cell, uint32_t agent, uint32_t clock);
+  static constexpr size_t kNoSet = ~size_t(0);
+  size_t newSet();
   void makeMany(Cell &cell);
   Allocation *rangeOf(const OtodusSimSite &site, uint64_t address, uint32_t bytes);
   Cell *page(Allocation &range, uint64_t offset, bool create);
@@ -202,7 +204,9 @@ private:
   std::vector<Cell> shared_; ///< of all blocks of the team
   uint32_t wordsPerBlock_ = 0;
   std::vector<Cell> splits_[2];   ///< four per split word: of shared, of global memory
-  std::vector<uint32_t> readers_; ///< sets of readers: per warp a clock and a mask of lanes
+  std::vector<uint32_t> readers_; ///< sets of readers: per warp a clock and a mask of lanes, then
+                                  ///< per stream a clock, the last stream first
+  std::vector<uint32_t> freeSets_;
   uint32_t readerWords_ = 0;
   std::vector<Allocation *> bySite_; ///< which range a site touched last
   std::vector<std::pair<uint32_t, uint64_t>> starts_; ///< first clock of each team

@@ -102,6 +102,7 @@ void Shadow::synchroniseTeam() {
   own_[agents_ - 1] = base_;
   known_[agents_ - 1] = ClockRef();
   readers_.clear();
+  freeSets_.clear();
 }
 
 void Shadow::acquireObject(uint32_t agent, uint64_t address) {
