@@ -19,7 +19,7 @@
 // RUN: sed '/barrier0/d' %S/device/tma.mlir > %t.race.mlir
 // RUN: otodus-sim-run %t.race.mlir %{store} | FileCheck %s --check-prefix=RACE
 // RACE: status: reports
-// RACE: shared memory race: {{.*}}nvvm.cp.async.bulk.tensor.global.shared.cta
+// RACE: {{shared memory race|asynchronous operation in flight}}: {{.*}}nvvm.cp.async.bulk.tensor.global.shared.cta
 
 // The block ends while the copy reads its memory: not waited for, or not committed.
 // RUN: sed '/bulk.wait_group/d' %S/device/tma.mlir > %t.wait.mlir

@@ -50,7 +50,7 @@
 // RUN: sed 's/constant(2048 : i32)/constant(1024 : i32)/' %s > %t.half.mlir
 // RUN: otodus-sim-run %t.half.mlir %{multicast} | FileCheck %s --check-prefix=HALF
 // HALF: status: {{reports|fault}}
-// HALF: {{shared memory race|early exit}}: {{.*}}nvvm.cp.async.bulk.tensor.shared.cluster.global
+// HALF: {{asynchronous operation in flight|early exit}}: {{.*}}nvvm.cp.async.bulk.tensor.shared.cluster.global
 
 // The other block's barrier may not be there yet.
 // RUN: sed '/barriers are there/d' %s > %t.there.mlir
