@@ -15,6 +15,7 @@
 #include "otodus/ABI/SimLibrary.h"
 
 #include "AsyncCopy.h"
+#include "Banks.h"
 #include "Fiber.h"
 #include "Reports.h"
 #include "Shadow.h"
@@ -202,6 +203,7 @@ public:
   Shadow shadow;                ///< races, bounds and initialisation of all memory
   std::shared_ptr<AsyncUnit> asyncUnit; ///< mbarriers, bulk copies, wgmma, clusters; never null
   TeamReports reports;
+  Banks banks;
   OtodusSimCounters counters = {};
   uint64_t random = 1;
 

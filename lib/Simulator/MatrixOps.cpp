@@ -34,8 +34,7 @@ static void countConflicts(Collective &c, uint32_t matrix) {
     if (!repeated)
       worst = std::max(worst, ++uses[address / 16 % 8]);
   }
-  ++c.team.counters.sharedAccesses;
-  c.team.counters.bankConflicts += worst - 1;
+  c.team.banks.add(c.site.number, worst - 1);
 }
 
 [[noreturn, gnu::cold]] static void unsupported(Collective &c, const char *what) {

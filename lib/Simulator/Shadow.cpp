@@ -299,6 +299,9 @@ inline void Shadow::access(Thread &thread, const OtodusSimSite &site, uint64_t a
     uint64_t offset = address & (kSharedStride - 1);
     if (offset + bytes > block->sharedBytes) [[unlikely]]
       outOfBounds(thread, site, address, bytes, write);
+    if (team_->banks.enabled() && bytes <= 16 && site.op != OTODUS_SIM_OP_LdMatrix &&
+        site.op != OTODUS_SIM_OP_StMatrix)
+      team_->banks.access(site.number, thread.agent / 32, thread.laneid, address, bytes);
     if (block != thread.block) [[unlikely]]
       team_->asyncUnit->remoteAccess(thread, site, *block);
     touchRange<kind, false>(thread, site,

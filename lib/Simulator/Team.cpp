@@ -207,6 +207,7 @@ void Team::start(const LaunchState &state, uint64_t number, uint32_t worker) {
   end = TeamEnd::Finished;
   reports.clear();
   shadow.begin(*this, state, worker);
+  banks.beginTeam(uint32_t(blocks.size()) * ((count + 31) / 32));
   beginExtensions();
 }
 
@@ -215,6 +216,7 @@ TeamEnd Team::run(const LaunchState &state, uint64_t number, uint32_t worker) {
   start(state, number, worker);
   current = next();
   switchFiber(scheduler, current->fiber);
+  banks.endTeam();
   counters.blocks += blocks.size();
   counters.threads += threads.size();
   return end;

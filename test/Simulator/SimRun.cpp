@@ -2,7 +2,7 @@
 //
 //   otodus-sim-run FILE --kernel=k --threads=64 [--grid=2] [--shared=BYTES] [--cluster=2]
 //       [--checks=none|fast|full] [--order=fifo|lifo|random:SEED] [--async=late|early|mixed]
-//       [--workers=N] [--timeout=SECONDS] [--cooperative] [--counters] [--repeat=N]
+//       [--workers=N] [--timeout=SECONDS] [--cooperative] [--counters] [--banks] [--repeat=N]
 //       [--arg=…]… [--print=NAME]… [--product=D:A,B:MxNxK[:TOLERANCE]]
 //
 // Arguments of the kernel in order:
@@ -180,6 +180,8 @@ int main(int argc, char **argv) {
       launch.cooperative = 1;
     } else if (flag == "--counters") {
       counters = true;
+    } else if (flag == "--banks") {
+      options.banks = 1;
     } else if (flag == "--repeat") {
       repeat = number(value);
     } else if (flag == "--workers") {
@@ -310,6 +312,8 @@ int main(int argc, char **argv) {
   printf("status: %s\n", names[status]);
   for (size_t i = 0; i < otodusSimReportCount(simulator); ++i)
     printf("%s\n", otodusSimReport(simulator, i));
+  for (size_t i = 0; options.banks && i < otodusSimBankCount(simulator); ++i)
+    printf("banks: %s\n", otodusSimBank(simulator, i));
   for (const std::string &name : prints) {
     const Buffer &buffer = find(name);
     printf("%s =", name.c_str());

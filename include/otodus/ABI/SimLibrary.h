@@ -49,7 +49,7 @@ typedef struct OtodusSimOptions {
   uint32_t maxReports;  /* kept per launch, 0: 32 */
   double timeout;       /* seconds that a launch may take, 0: no limit */
   uint32_t sharedBytes; /* shared memory a block may have, 0: 233472 */
-  uint32_t reserved;
+  uint32_t banks;       /* 1: count bank conflicts of ordinary accesses too; needs checks */
 } OtodusSimOptions;
 
 typedef enum OtodusSimStatus {
@@ -78,8 +78,9 @@ typedef struct OtodusSimCounters {
   uint64_t collectives;     /* warp and warp group ops executed */
   uint64_t barriers;        /* block barriers completed */
   uint64_t loads, stores;   /* per thread, all memories; 0 without checks */
-  uint64_t sharedAccesses;  /* warp accesses by ldmatrix, stmatrix, cp.async and vector loads counted below */
-  uint64_t bankConflicts;   /* extra passes of those accesses */
+  uint64_t sharedAccesses;  /* accesses of a warp by ldmatrix and stmatrix (8 rows each); with
+                               OtodusSimOptions::banks also by loads, stores and cp.async */
+  uint64_t bankConflicts;   /* passes of those beyond what their bytes need */
   uint64_t reports;
 } OtodusSimCounters;
 
@@ -106,6 +107,11 @@ OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunc
  * The order does not depend on timing. */
 size_t otodusSimReportCount(const OtodusSimulator *simulator);
 const char *otodusSimReport(const OtodusSimulator *simulator, size_t index);
+
+/* The accesses to shared memory that were counted in the last launch, a line per op, those with most
+ * conflicts first; valid until the next launch. */
+size_t otodusSimBankCount(const OtodusSimulator *simulator);
+const char *otodusSimBank(const OtodusSimulator *simulator, size_t index);
 
 void otodusSimGetCounters(const OtodusSimulator *simulator, OtodusSimCounters *counters);
 void otodusSimResetCounters(OtodusSimulator *simulator);
