@@ -118,7 +118,8 @@ void otodusSimInitialised(OtodusSimulator *simulator, const void *at, size_t byt
   simulator->memory.setValid(at, bytes, initialised != 0);
 }
 
-OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunch *launch) {
+[[clang::no_sanitize("function")]] OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator,
+                                                                const OtodusSimLaunch *launch) {
   simulator->reports.clear();
   simulator->banks.clear();
   if (!launch || launch->size != sizeof(OtodusSimLaunch) || !launch->kernel)

@@ -72,7 +72,8 @@ bool Team::reserve(const LaunchState &state) {
 
 /// What a fiber runs: the kernel, once.
 struct TeamFiber {
-  static void enter(void *argument) {
+  // A kernel has no type information before its first instruction.
+  [[clang::no_sanitize("function")]] static void enter(void *argument) {
     auto &thread = *static_cast<Thread *>(argument);
     thread.team->launch->launch->kernel(&thread, thread.team->launch->launch->params);
     thread.team->threadDone(thread);
