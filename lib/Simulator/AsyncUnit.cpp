@@ -124,7 +124,8 @@ Block &AsyncUnit::owner(Thread &thread, const OtodusSimSite &site, uint64_t addr
   if (block != thread.block) {
     if (own)
       team.fault(thread, site, FindingKind::Cluster,
-                 std::string(what) + " must be in the block's own shared memory, but is in that of " +
+                 std::string(what) +
+                     " must be in the block's own shared memory, but is in that of " +
                      blockName(*team.launch, block->linear));
     remoteAccess(thread, site, *block);
   }
@@ -249,8 +250,8 @@ void AsyncUnit::arriveAtCluster(Thread &thread, const OtodusSimSite &site, bool 
                "arrives at the cluster's barrier again without a cluster.wait in between");
   arrivedAt[thread.agent] = barrier.phase + 1;
   // A relaxed arrival after a fence still makes known what was done before the fence.
-  barrier.arriving = team.shadow.join(barrier.arriving, relaxed ? fenced[thread.agent]
-                                                                : team.shadow.release(thread.agent));
+  ClockRef known = relaxed ? fenced[thread.agent] : team.shadow.release(thread.agent);
+  barrier.arriving = team.shadow.join(barrier.arriving, known);
   ++barrier.arrived;
   advanceCluster(thread, barrier);
 }

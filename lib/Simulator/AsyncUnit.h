@@ -28,7 +28,7 @@ struct Mbarrier {
   int64_t transactions = 0; ///< bytes announced and not arrived
   uint64_t phase = 0;     ///< completed phases
   uint32_t initialiser = 0; ///< agent
-  bool fenced = false;    ///< its initialisation is visible to asynchronous operations and the cluster
+  bool fenced = false;    ///< asynchronous operations and the cluster see its initialisation
   ClockRef arriving;      ///< what those who arrived in this phase knew
   ClockRef completed;     ///< the same for all completed phases
   uint32_t stream = 0;    ///< number of the agent for copies that it counts

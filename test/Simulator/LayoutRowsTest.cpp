@@ -1,7 +1,7 @@
 //===- LayoutRowsTest.cpp - Which layouts a device has confirmed -----------===//
 //
-// Lists the rows of SimOps.def about layouts. Each has kernels that show it, so that a machine with a
-// GPU can record what it does (docs/Simulator.md); a row that says it is confirmed has such records.
+// Lists the rows of SimOps.def about layouts. Each has kernels that show it, so that a machine with
+// a GPU can record what it does (docs/Simulator.md); a row that says it is confirmed has records.
 //
 //===----------------------------------------------------------------------===//
 
