@@ -363,6 +363,8 @@ std::string findWeights(const std::string &recorded, const std::string &modulePa
 } // namespace
 
 Result<LoadedModel> openModel(const std::string &path, const ModelFlags &given) {
+  if (path.starts_with("random:"))
+    return openRandom(path, given);
   Result<ModelFlags> resolved = resolveTarget(given);
   if (!resolved.isOk())
     return resolved.status();

@@ -1,7 +1,7 @@
 //===- OpenModel.h - From what the user names to something that runs -------===//
 //
 // MODEL on the command line is a directory (config.json + model.safetensors), a
-// .mlir file or "-", or an artefact (.oto). Here is the one place that knows. No MLIR
+// .mlir file or "-", an artefact (.oto), or random:PRESET. Here is the one place that knows. No MLIR
 // in this header: the commands are compiled with exceptions, the compiler is not.
 //
 //===----------------------------------------------------------------------===//
@@ -58,6 +58,10 @@ struct LoadedModel {
 /// Loads, and where needed imports and compiles, `path`. Errors keep the codes of the
 /// part that failed; diagnostics of the compiler have gone to stderr by then.
 Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags);
+
+/// The same of "random:PRESET[:SEED]": a model nobody trained, whose weights are made instead of
+/// read. Nothing is cached. Code::Usage for another form.
+Result<LoadedModel> openRandom(const std::string &path, const ModelFlags &flags);
 
 /// Compiles a module given as text, or the model of a configuration, and opens it with
 /// `weights`, which are read during the call only. Nothing is cached. `name` stands in
