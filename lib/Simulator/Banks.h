@@ -1,9 +1,9 @@
 //===- Banks.h - Conflicts of shared memory's banks ------------------------===//
 //
-// Shared memory has 32 banks of 4 bytes; words of one bank that lanes of a warp access together take
-// one pass each. Lanes run one after the other here, so the accesses that a GPU would issue together
-// are put together afterwards: the n-th time each lane of a warp executes an op. Where lanes go
-// different ways this is a guess.
+// Shared memory has 32 banks of 4 bytes; words of one bank that lanes of a warp access together
+// take one pass each. Lanes run one after the other here, so the accesses that a GPU would issue
+// together are put together afterwards: the n-th time each lane of a warp executes an op. Where
+// lanes go different ways this is a guess.
 //
 //===----------------------------------------------------------------------===//
 

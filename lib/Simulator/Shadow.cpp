@@ -40,6 +40,8 @@ void Shadow::begin(Team &team, const LaunchState &launch, uint32_t worker) {
   starts_.push_back({teamStart_, number});
   own_.assign(agents_, base_);
   known_.assign(agents_, ClockRef());
+  fenced_.assign(agents_, ClockRef());
+  seen_.assign(agents_, ClockRef());
   objects_.clear();
   fences_.clear();
   for (ClockRef &clock : joined_)
@@ -488,6 +490,8 @@ void checkedStore(OtodusSimContext *context, const OtodusSimSite *site, uint64_t
     shadow.atomic(thread, *site, address, bytes);
     if (site->attributes[0] >= kRelease)
       shadow.releaseObject(thread.agent, address);
+    else
+      shadow.relaxedStore(thread.agent, address);
     return;
   }
   shadow.store(thread, *site, address, bytes, alignment);
@@ -499,6 +503,8 @@ void Shadow::atomicLoad(Thread &thread, const OtodusSimSite &site, uint64_t addr
   bounds(thread, site, address, bytes, bytes, false);
   if (site.attributes[0] >= kRelease)
     acquireObject(thread.agent, address);
+  else
+    relaxedLoad(thread.agent, address);
 }
 
 } // namespace otodus::sim

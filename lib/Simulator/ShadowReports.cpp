@@ -66,8 +66,8 @@ void Shadow::outOfBounds(Thread &thread, const OtodusSimSite &site, uint64_t add
   std::string text = std::string(write ? "writes " : "reads ") + std::to_string(bytes) +
                      " bytes at ";
   if (Block *block = team_->sharedOwner(address)) {
-    text += "shared byte " + std::to_string(address & (kSharedStride - 1)) + ", but the block has " +
-            std::to_string(block->sharedBytes) + " bytes of shared memory";
+    text += "shared byte " + std::to_string(address & (kSharedStride - 1)) +
+            ", but the block has " + std::to_string(block->sharedBytes) + " bytes of shared memory";
   } else if (const Allocation *range = memory_->find(address) ? memory_->find(address)
                                                               : memory_->nearest(address)) {
     uint64_t end = range->base + range->bytes;

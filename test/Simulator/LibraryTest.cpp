@@ -1,7 +1,7 @@
 //===- LibraryTest.cpp - The C API of the simulator ------------------------===//
 //
-// Kernels written by hand against include/otodus/ABI/Sim.h, so that nothing of the compiler is needed:
-// what the API refuses, what it keeps between launches, what it counts.
+// Kernels written by hand against include/otodus/ABI/Sim.h, so that nothing of the compiler is
+// needed: what the API refuses, what it keeps between launches, what it counts.
 //
 //===----------------------------------------------------------------------===//
 
@@ -161,8 +161,9 @@ TEST_F(SimLibrary, InitialisationLastsFromLaunchToLaunch) {
   ASSERT_EQ(otodusSimRegister(simulator, buffer.data(), 1024, "buffer"), 0);
   launch.kernel = reader;
   EXPECT_EQ(otodusSimLaunch(simulator, &launch), OTODUS_SIM_REPORTS);
-  EXPECT_NE(firstReport().find("read of uninitialised memory: llvm.load #1 reads byte 0 of 'buffer'"),
-            std::string::npos)
+  EXPECT_NE(
+      firstReport().find("read of uninitialised memory: llvm.load #1 reads byte 0 of 'buffer'"),
+      std::string::npos)
       << firstReport();
   EXPECT_NE(firstReport().find("[64 times]"), std::string::npos) << firstReport();
   // The host writes all but one element, a kernel all of them.
@@ -200,8 +201,9 @@ TEST_F(SimLibrary, ReportsOfTheKernelsNameOrTheLaunchs) {
   launch.name = "layers.3.ffn_up";
   launch.sharedBytes = 1 << 20;
   EXPECT_EQ(otodusSimLaunch(simulator, &launch), OTODUS_SIM_INVALID);
-  EXPECT_EQ(firstReport(), "layers.3.ffn_up: launch: 1048576 bytes of shared memory, but a block may "
-                           "have 233472");
+  EXPECT_EQ(firstReport(),
+            "layers.3.ffn_up: launch: 1048576 bytes of shared memory, but a block may "
+            "have 233472");
 }
 
 } // namespace

@@ -60,7 +60,8 @@ struct Buffer {
       return double(as(int64_t()));
     uint16_t bits = as(uint16_t());
     if (type == "f16")
-      return double(llvm::APFloat(llvm::APFloat::IEEEhalf(), llvm::APInt(16, bits)).convertToFloat());
+      return double(
+          llvm::APFloat(llvm::APFloat::IEEEhalf(), llvm::APInt(16, bits)).convertToFloat());
     uint32_t wide = uint32_t(bits) << 16;
     float value;
     memcpy(&value, &wide, 4);
@@ -245,7 +246,8 @@ int main(int argc, char **argv) {
         auto *map = static_cast<OtodusSimTensorMap *>(aligned_alloc(64, 128));
         char error[256] = "";
         if (otodusSimEncodeTensorMap(map, type, uint32_t(sizes.size()), buffer.data, size, stride,
-                                     box, step, uint32_t(number(parts[3])), 0, error, sizeof error)) {
+                                     box, step, uint32_t(number(parts[3])), 0, error,
+                                     sizeof error)) {
           printf("tensor map: %s\n", error);
           return 1;
         }

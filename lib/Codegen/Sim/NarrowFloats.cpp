@@ -44,7 +44,8 @@ Value roundToBf16(OpBuilder &b, Location loc, Value value) {
                                   constant(b, loc, wide, 1));
   Value rounded = LLVM::AddOp::create(
       b, loc, LLVM::AddOp::create(b, loc, bits, constant(b, loc, wide, 0x7fff)), odd);
-  Value high = LLVM::TruncOp::create(b, loc, narrow, LLVM::LShrOp::create(b, loc, rounded, sixteen));
+  Value high =
+      LLVM::TruncOp::create(b, loc, narrow, LLVM::LShrOp::create(b, loc, rounded, sixteen));
   Value isNaN = LLVM::FCmpOp::create(b, loc, flags, LLVM::FCmpPredicate::uno, value, value);
   Value result =
       LLVM::SelectOp::create(b, loc, isNaN, constant(b, loc, narrow, 0x7fff), high);
@@ -79,9 +80,9 @@ Value narrow(OpBuilder &b, Location loc, Value value, Type type) {
 /// Only moves bits; nothing to expand.
 bool movesBits(Operation *op) {
   return isa<LLVM::LoadOp, LLVM::StoreOp, LLVM::BitcastOp, LLVM::SelectOp, LLVM::InsertElementOp,
-             LLVM::ExtractElementOp, LLVM::InsertValueOp, LLVM::ExtractValueOp, LLVM::ShuffleVectorOp,
-             LLVM::ConstantOp, LLVM::UndefOp, LLVM::PoisonOp, LLVM::ZeroOp, LLVM::ReturnOp,
-             LLVM::CallOp, LLVM::FreezeOp, LLVM::MaskedLoadOp, LLVM::MaskedStoreOp,
+             LLVM::ExtractElementOp, LLVM::InsertValueOp, LLVM::ExtractValueOp,
+             LLVM::ShuffleVectorOp, LLVM::ConstantOp, LLVM::UndefOp, LLVM::PoisonOp, LLVM::ZeroOp,
+             LLVM::ReturnOp, LLVM::CallOp, LLVM::FreezeOp, LLVM::MaskedLoadOp, LLVM::MaskedStoreOp,
              LLVM::CallIntrinsicOp, LLVM::vector_extract, LLVM::vector_insert, LLVM::AllocaOp,
              LLVM::GEPOp>(op) ||
          op->hasTrait<OpTrait::IsTerminator>() ||

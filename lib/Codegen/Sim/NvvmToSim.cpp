@@ -43,8 +43,8 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
-/// Records of functions that call each other. Kernels without common functions have records of their
-/// own, so that host code can be generated for each of them by itself.
+/// Records of functions that call each other. Kernels without common functions have records of
+/// their own, so that host code can be generated for each of them by itself.
 struct Component {
   std::string name; ///< of the constant
   SimRecords records;
@@ -211,8 +211,8 @@ private:
 
   LogicalResult announce(Operation *op, const SimRow &row, Value address, Type type,
                          std::optional<uint64_t> alignment, int64_t callback) {
-    for (StringRef promise : {"alias_scopes", "noalias_scopes", "tbaa", "access_groups", "invariant",
-                              "invariantGroup"})
+    for (StringRef promise :
+         {"alias_scopes", "noalias_scopes", "tbaa", "access_groups", "invariant", "invariantGroup"})
       op->removeAttr(promise);
     if (isPrivate(address))
       return success();
@@ -264,7 +264,8 @@ private:
     for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
       Value value = operand;
       Type type = value.getType();
-      if (auto vector = dyn_cast<VectorType>(type); vector && vector.getElementType().isInteger(1)) {
+      if (auto vector = dyn_cast<VectorType>(type);
+          vector && vector.getElementType().isInteger(1)) {
         type = VectorType::get(vector.getShape(), b_.getI8Type());
         value = LLVM::ZExtOp::create(b_, loc_, type, value);
       }
@@ -524,7 +525,8 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
       Type parameter = body.getArgumentTypes()[i + 1];
       // The bytes of a byval parameter lie in the launch's own memory.
       bool byValue = function.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()) != Attribute();
-      operands.push_back(byValue ? slot : LLVM::LoadOp::create(b, loc, parameter, slot).getResult());
+      operands.push_back(byValue ? slot
+                                 : LLVM::LoadOp::create(b, loc, parameter, slot).getResult());
     }
     LLVM::CallOp::create(b, loc, body, operands);
     LLVM::BrOp::create(b, loc, done);
