@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../Common/Schedules.h"
+#include "Codegen/Common/Schedules.h"
 #include "Kernels.h"
 #include "ProductTile.h"
 

@@ -8,7 +8,7 @@
 
 #pragma once
 
-#include "../Common/KernelEmitter.h"
+#include "Codegen/Common/KernelEmitter.h"
 
 #include "otodus/Codegen/GPU/Chips.h"
 

@@ -96,15 +96,15 @@ Value LaneBuilder::shuffle(Value v, int64_t offset, bool up) {
     Value bits = arith::BitcastOp::create(b, loc, i64Type, v);
     Value half = arith::ConstantOp::create(b, loc, b.getI64IntegerAttr(32));
     Value low = arith::TruncIOp::create(b, loc, i32Type, bits);
-    Value high = arith::TruncIOp::create(
-        b, loc, i32Type, Value(arith::ShRUIOp::create(b, loc, bits, half)));
+    Value high =
+        arith::TruncIOp::create(b, loc, i32Type, Value(arith::ShRUIOp::create(b, loc, bits, half)));
     low = arith::ExtUIOp::create(b, loc, i64Type, shuffle(low, offset, up));
     high = arith::ExtUIOp::create(b, loc, i64Type, shuffle(high, offset, up));
     bits = arith::OrIOp::create(b, loc, low, Value(arith::ShLIOp::create(b, loc, high, half)));
     return arith::BitcastOp::create(b, loc, f64, bits);
   }
   return mlir::gpu::ShuffleOp::create(b, loc, v, i32(offset), i32(32),
-                                up ? mlir::gpu::ShuffleMode::UP : mlir::gpu::ShuffleMode::XOR)
+                                      up ? mlir::gpu::ShuffleMode::UP : mlir::gpu::ShuffleMode::XOR)
       .getShuffleResult();
 }
 
@@ -143,8 +143,8 @@ static int64_t threadsOf(mega::GroupOp group) {
   mega::ScheduleAttr schedule = group.getScheduleAttr();
   Operation *last = group.getYield()->getPrevNode();
   bool bf16 = getElementTypeOrSelf(last->getResult(0).getType()).isBF16();
-  return schedule.getThreads().value_or(
-      std::min<int64_t>(512, *schedule.getChannelTile() * (isa<mega::CemaOp>(last) && bf16 ? 8 : 4)));
+  return schedule.getThreads().value_or(std::min<int64_t>(
+      512, *schedule.getChannelTile() * (isa<mega::CemaOp>(last) && bf16 ? 8 : 4)));
 }
 
 StreamKernel::StreamKernel(KernelEmitter &kernel, StreamForm form)
@@ -193,9 +193,10 @@ Value StreamKernel::tileByChannels() {
 
 void StreamKernel::eachPatch(function_ref<void(Value, Value)> body) {
   int64_t pairs = tile / 2;
-  forThreads(index(pairs * timeTile / 8), [&](Value i) {
-    body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2)));
-  }, /*rare=*/true);
+  forThreads(
+      index(pairs * timeTile / 8),
+      [&](Value i) { body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2))); },
+      /*rare=*/true);
 }
 
 void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value c) {
@@ -219,10 +220,13 @@ void StreamKernel::forThreads(Value count, function_ref<void(Value)> body, bool 
 void StreamKernel::eachVector(Type type, int64_t lanes, Value row, Value count,
                               function_ref<void(Value, Value, Value)> body) {
   int64_t rowStride = rowStrideOf(widthOf(type), dtypeOf(type)), vectors = tile / lanes;
-  forThreads(mul(count, index(vectors)), [&](Value i) {
-    Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
-    body(t, c, add(mul(add(row, t), index(rowStride)), add(channel, c)));
-  }, /*rare=*/true);
+  forThreads(
+      mul(count, index(vectors)),
+      [&](Value i) {
+        Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
+        body(t, c, add(mul(add(row, t), index(rowStride)), add(channel, c)));
+      },
+      /*rare=*/true);
 }
 
 void StreamKernel::loadTile(Value value) {
@@ -259,8 +263,7 @@ void StreamKernel::copyTile(Value value, Value row, Value count) {
     Value base = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
     base = arith::IndexCastOp::create(b, loc, b.getI64Type(), base);
     auto type = LLVM::LLVMPointerType::get(b.getContext(), space);
-    Value amount =
-        arith::IndexCastOp::create(b, loc, b.getI64Type(), mul(at, index(bytes)));
+    Value amount = arith::IndexCastOp::create(b, loc, b.getI64Type(), mul(at, index(bytes)));
     return LLVM::GEPOp::create(b, loc, type, b.getI8Type(),
                                Value(LLVM::IntToPtrOp::create(b, loc, type, base)),
                                ArrayRef<LLVM::GEPArg>{amount});
@@ -291,8 +294,7 @@ void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
         ifThen(less(now, steps), [&] {
           Value at = add(mul(add(firstRow, now), index(rowStride)), add(channel, c));
           Value both = vectorOf({this->element(channels[0], i), this->element(channels[1], i)});
-          vector::StoreOp::create(b, loc, both, buffer, ValueRange{at}, false,
-                                  llvm::MaybeAlign(4));
+          vector::StoreOp::create(b, loc, both, buffer, ValueRange{at}, false, llvm::MaybeAlign(4));
         });
       }
     });
@@ -385,9 +387,22 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
   // In blocks, a norm leaves the tile that it is loaded to free for the next one.
   Value length = kernel.frame.length;
   bool ahead = form == StreamForm::Blocks && !ops.front()->takesChannels();
-  if (ahead)
-    copyTile(loaded.front(), mul(sequence, length),
-             arith::MinUIOp::create(b, loc, length, index(timeTile)));
+  if (ahead) {
+    Value count = arith::MinUIOp::create(b, loc, length, index(timeTile));
+    copyTile(loaded.front(), mul(sequence, length), count);
+    // Patches run over the steps behind the end: let there be numbers, from now on.
+    Value into = tileOf(loaded.front()), rest = sub(index(timeTile), count);
+    auto eight = VectorType::get({8}, getElementTypeOrSelf(into.getType()));
+    forThreads(
+        mul(rest, index(tile / 8)),
+        [&](Value i) {
+          Value t = add(count, div(i, tile / 8)), c = mul(rem(i, tile / 8), index(8));
+          Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(eight));
+          vector::StoreOp::create(b, loc, zero, into, ValueRange{add(rowOf(t), c)}, false,
+                                  llvm::MaybeAlign(16));
+        },
+        /*rare=*/true);
+  }
 
   auto times = scf::ForOp::create(b, loc, index(0), length, index(timeTile), carried);
   {
@@ -502,9 +517,10 @@ FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module
     return group.emitOpError("expects gk.recurrence to be \"sequential\" or \"blocks\", but got \"")
            << form << "\"";
   if (wantedForm(group) == "blocks" && !hasBlocks(group, chip))
-    return group.emitOpError("has no recurrence in blocks: that takes bf16, a cema of 8 or 16 modes "
-                             "alone or behind one timestep_norm, tiles of at most 64 channels and "
-                             "their shared memory; leave gk.recurrence away");
+    return group.emitOpError(
+        "has no recurrence in blocks: that takes bf16, a cema of 8 or 16 modes "
+        "alone or behind one timestep_norm, tiles of at most 64 channels and "
+        "their shared memory; leave gk.recurrence away");
   KernelEmitter kernel(group, module, name, 0);
   OpBuilder &b = kernel.b;
   Location loc = kernel.loc;
@@ -524,7 +540,8 @@ FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module
   if (hasBlocks(group, chip)) {
     int64_t always = wantedForm(group) == "blocks" ? 0 : kFromSteps;
     Value from = arith::ConstantIndexOp::create(b, loc, always);
-    Value many = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, kernel.frame.length, from);
+    Value many =
+        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, kernel.frame.length, from);
     auto branch = scf::IfOp::create(b, loc, many, /*withElseRegion=*/true);
     b.setInsertionPointToStart(&branch.getThenRegion().front());
     run(StreamForm::Blocks);

@@ -61,7 +61,7 @@ public:
       buffer.sources.push_back(frame.kernel.operandNumber(source));
     buffer.rows = {1, modes};
     buffer.columns = frame.width;
-    coefficients = frame.kernel.parameter(buffer, f32); // [blocks][N][5][32]
+    coefficients = frame.kernel.parameter(buffer, f32);   // [blocks][N][5][32]
     state = frame.kernel.operandParameter(op.getState()); // [blocks][N][2][32]
     Value omega = frame.vectorWeight(op.getOmega(), frame.width);
     int64_t warps = frame.threads / kWarp;
@@ -83,12 +83,9 @@ public:
     ownChannel = mul(warp, index(kChannels));
     Value to = add(mul(div(row, 2), index(4)), rem(row, 2));
     ownTaps = sub(add(mul(warp, index(kChannels * kTaps)), to), mul(column, index(4)));
-    frame.forThreads(index(frame.tile), [&](Value c) {
-      store(load(omega, add(frame.channel, c)), gains, c);
-    });
-    eachState([&](Value inTile, Value inState) {
-      store(load(state, inState), states, inTile);
-    });
+    frame.forThreads(index(frame.tile),
+                     [&](Value c) { store(load(omega, add(frame.channel, c)), gains, c); });
+    eachState([&](Value inTile, Value inState) { store(load(state, inState), states, inTile); });
     for (int64_t k = 0; k < kChannels; ++k)
       setUp(k);
     return success();
@@ -101,10 +98,13 @@ public:
     Value ends = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, rest, index(0));
     ifThen(ends, [&] {
       Value from = sub(frame.steps, rest);
-      frame.forThreads(index(frame.tile * kBlock), [&](Value i) {
-        Value at = add(mul(div(i, kBlock), index(frame.pitch)), add(from, rem(i, kBlock)));
-        store(load(x, at), tail, i);
-      }, /*rare=*/true);
+      frame.forThreads(
+          index(frame.tile * kBlock),
+          [&](Value i) {
+            Value at = add(mul(div(i, kBlock), index(frame.pitch)), add(from, rem(i, kBlock)));
+            store(load(x, at), tail, i);
+          },
+          /*rare=*/true);
       barrier();
     });
     for (int64_t k = 0; k < kChannels; ++k)
@@ -118,9 +118,7 @@ public:
   }
 
   void end(ArrayRef<Value>) override {
-    eachState([&](Value inTile, Value inState) {
-      store(load(states, inTile), state, inState);
-    });
+    eachState([&](Value inTile, Value inState) { store(load(states, inTile), state, inState); });
   }
 
 private:
@@ -208,9 +206,9 @@ private:
     auto type = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, f32));
     auto types = std::array<NVVM::MMATypes, 2>{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
     auto layouts = std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row, NVVM::MMALayout::col};
-    Value d = NVVM::MmaOp::create(b, loc, type, a, right, ValueRange(sums),
-                                  ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt, types,
-                                  layouts);
+    Value d =
+        NVVM::MmaOp::create(b, loc, type, a, right, ValueRange(sums), ArrayRef<int64_t>{16, 8, 16},
+                            std::nullopt, std::nullopt, types, layouts);
     for (int64_t i = 0; i < 4; ++i)
       sums[i] = LLVM::ExtractValueOp::create(b, loc, d, i);
   }
@@ -246,7 +244,8 @@ private:
       z = select(equal(part, index(i)), start, z);
     }
     for (int64_t i = 0; i < own; ++i) {
-      storeWide(vectorOf({z.re, z.im}), powers, powerAt(mode, add(mul(part, index(own)), index(i))));
+      storeWide(vectorOf({z.re, z.im}), powers,
+                powerAt(mode, add(mul(part, index(own)), index(i))));
       z = mul(z, q);
     }
     ifThen(equal(part, index(parts - 1)), [&] {
@@ -276,7 +275,8 @@ private:
     ifThen(less(lane, index(kBlock)), [&] {
       store(pack(sum, below), taps, add(mul(c, index(kTaps)), add(lane, index(kBlock))));
     });
-    ifThen(less(lane, index(kBlock)), [&] { store(i32(0), taps, add(mul(c, index(kTaps)), lane)); });
+    ifThen(less(lane, index(kBlock)),
+           [&] { store(i32(0), taps, add(mul(c, index(kTaps)), lane)); });
 
     Matrices &m = matrices[k];
     // The barriers keep the loads of one tile behind the arithmetic of the one before.
@@ -326,11 +326,12 @@ private:
     auto four = VectorType::get({4}, b.getBF16Type());
     Value steps[2], left[4];
     for (int64_t i = 0; i < 2; ++i) {
-      steps[i] = vector::LoadOp::create(b, loc, four, x, ValueRange{at(i)},
-                                        false, llvm::MaybeAlign(8));
+      steps[i] =
+          vector::LoadOp::create(b, loc, four, x, ValueRange{at(i)}, false, llvm::MaybeAlign(8));
       for (int64_t r = 0; r < 2; ++r)
-        left[2 * r + i] = asRegister(vector::ExtractStridedSliceOp::create(
-            b, loc, steps[i], ArrayRef<int64_t>{2 * r}, ArrayRef<int64_t>{2}, ArrayRef<int64_t>{1}));
+        left[2 * r + i] = asRegister(
+            vector::ExtractStridedSliceOp::create(b, loc, steps[i], ArrayRef<int64_t>{2 * r},
+                                                  ArrayRef<int64_t>{2}, ArrayRef<int64_t>{1}));
     }
 
     // S, its scan, and the states before the blocks, rounded.
@@ -364,8 +365,7 @@ private:
     for (int64_t i = 0; i < 2; ++i) {
       Value v = vectorOf({y[0][2 * i], y[0][2 * i + 1], y[1][2 * i], y[1][2 * i + 1]});
       v = arith::TruncFOp::create(b, loc, four, v);
-      vector::StoreOp::create(b, loc, v, x, ValueRange{at(i)}, false,
-                              llvm::MaybeAlign(8));
+      vector::StoreOp::create(b, loc, v, x, ValueRange{at(i)}, false, llvm::MaybeAlign(8));
     }
   }
 
@@ -414,22 +414,25 @@ private:
   /// walk is in `tail`.
   void finishBlock() {
     Value rest = rem(frame.steps, kBlock);
-    frame.forThreads(index(frame.tile * modes), [&](Value i) {
-      Value c = div(i, modes), n = rem(i, modes), from = mul(c, index(kBlock));
-      Complex q{coefficient(c, n, 1), coefficient(c, n, 2)};
-      Value p = coefficient(c, n, 0);
-      Complex h = loadComplex(states, pairAt(c, n));
-      auto loop = scf::ForOp::create(b, loc, index(0), rest, index(1), ValueRange{h.re, h.im});
-      {
-        OpBuilder::InsertionGuard guard(b);
-        b.setInsertionPointToStart(loop.getBody());
-        Value now = loadWide(tail, add(from, loop.getInductionVar()), 1);
-        Complex driven{mulf(p, now), f32Constant(0)};
-        Complex z = fma(q, {loop.getRegionIterArgs()[0], loop.getRegionIterArgs()[1]}, driven);
-        scf::YieldOp::create(b, loc, ValueRange{z.re, z.im});
-      }
-      storeComplex({loop.getResult(0), loop.getResult(1)}, states, pairAt(c, n));
-    }, /*rare=*/true);
+    frame.forThreads(
+        index(frame.tile * modes),
+        [&](Value i) {
+          Value c = div(i, modes), n = rem(i, modes), from = mul(c, index(kBlock));
+          Complex q{coefficient(c, n, 1), coefficient(c, n, 2)};
+          Value p = coefficient(c, n, 0);
+          Complex h = loadComplex(states, pairAt(c, n));
+          auto loop = scf::ForOp::create(b, loc, index(0), rest, index(1), ValueRange{h.re, h.im});
+          {
+            OpBuilder::InsertionGuard guard(b);
+            b.setInsertionPointToStart(loop.getBody());
+            Value now = loadWide(tail, add(from, loop.getInductionVar()), 1);
+            Complex driven{mulf(p, now), f32Constant(0)};
+            Complex z = fma(q, {loop.getRegionIterArgs()[0], loop.getRegionIterArgs()[1]}, driven);
+            scf::YieldOp::create(b, loc, ValueRange{z.re, z.im});
+          }
+          storeComplex({loop.getResult(0), loop.getResult(1)}, states, pairAt(c, n));
+        },
+        /*rare=*/true);
   }
 
   struct Matrices {
@@ -439,15 +442,16 @@ private:
   mega::CemaOp op;
   int64_t modes = 0;
   Value coefficients, state;
-  Value decays;         ///< shared, f32 [tile][modes][4][2]: q^16, q^32, q^64, q^128
-  Value states;         ///< shared, f32 [tile][modes][2]: h
-  Value gains;          ///< shared, f32 [tile]: omega
-  Value tail;           ///< shared, bf16 [tile][16]
-  Value taps;           ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
-  Value powers;         ///< shared, f32 [warps][modes][17][2], of the channels at hand
+  Value decays; ///< shared, f32 [tile][modes][4][2]: q^16, q^32, q^64, q^128
+  Value states; ///< shared, f32 [tile][modes][2]: h
+  Value gains;  ///< shared, f32 [tile]: omega
+  Value tail;   ///< shared, bf16 [tile][16]
+  Value taps;   ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
+  Value powers; ///< shared, f32 [warps][modes][17][2], of the channels at hand
   Value lane, warp;
-  Value row, column;    ///< of a lane in the operands: lane / 4, lane mod 4
-  Value ownPair, ownDecays, ownSteps, ownTaps, ownChannel; ///< where things of the warp's first channel lie
+  Value row, column; ///< of a lane in the operands: lane / 4, lane mod 4
+  Value ownPair, ownDecays, ownSteps, ownTaps,
+      ownChannel; ///< where things of the warp's first channel lie
   Matrices matrices[kChannels];
 };
 

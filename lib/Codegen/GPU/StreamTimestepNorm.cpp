@@ -67,6 +67,11 @@ public:
       store(toF64(load(mean, at)), carry, slot);
       store(toF64(load(variance, at)), carry, add(slot, index(1)));
     });
+    if (frame.form == StreamForm::Blocks) // patches run over the steps behind the end
+      frame.forThreads(index(slots), [&](Value slot) {
+        for (Value buffer : {first, shift, scale})
+          store(f32Constant(0), buffer, slot);
+      });
     carried.push_back(load(count, countIndex()));
     carried.push_back(index(0));
     return success();
@@ -75,8 +80,9 @@ public:
   LogicalResult emit(MutableArrayRef<Value> carried) override {
     Value x = frame.tileOf(op.getInput());
     bool blocks = frame.form == StreamForm::Blocks;
-    Value y = blocks                                ? frame.tileByChannels()
-              : frame.isLastUse(op.getInput()) ? x : frame.activationTile();
+    Value y = blocks                           ? frame.tileByChannels()
+              : frame.isLastUse(op.getInput()) ? x
+                                               : frame.activationTile();
     frame.setTile(op.getOutput(), y);
     emitMoments(x);
     barrier();
@@ -123,12 +129,12 @@ private:
     forLoop(index(0), pairs, index(frame.threads / lanes), [&](Value from) {
       Value wanted = add(from, own);
       Value pair = arith::MinUIOp::create(b, loc, wanted, last);
-      Value at = add(frame.rowOf(div(pair, groupsOfTile)),
-                     mul(rem(pair, groupsOfTile), index(groupSize)));
+      Value at =
+          add(frame.rowOf(div(pair, groupsOfTile)), mul(rem(pair, groupsOfTile), index(groupSize)));
       Value x0 = loadWide(x, at, 1);
-      auto [offset, squares] =
-          chunks > 0 && chunks <= 8 ? momentsByChunks(x, at, x0, lane, lanes, chunks)
-                                    : momentsByFeatures(x, at, x0, lane, lanes);
+      auto [offset, squares] = chunks > 0 && chunks <= 8
+                                   ? momentsByChunks(x, at, x0, lane, lanes, chunks)
+                                   : momentsByFeatures(x, at, x0, lane, lanes);
       Value writes = arith::AndIOp::create(b, loc, equal(lane, index(0)), less(wanted, pairs));
       ifThen(writes, [&] {
         store(x0, first, pair);
@@ -200,8 +206,7 @@ private:
           total = total ? addf(total, term) : term;
         }
       } else {
-        auto loop = scf::ForOp::create(b, loc, index(0), index(rounds), index(1),
-                                       ValueRange{zero});
+        auto loop = scf::ForOp::create(b, loc, index(0), index(rounds), index(1), ValueRange{zero});
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPointToStart(loop.getBody());
         Value next = addf(loop.getRegionIterArgs()[0], f(loop.getInductionVar(), -1));
@@ -218,12 +223,12 @@ private:
                         }),
                         factor);
     Value squares = mulf(sum([&](Value round, int64_t number) -> Value {
-                          Value d = subf(number >= 0 ? kept[number] : relative(round), offset);
-                          Value square = mulf(d, d);
-                          bool mayEnd = groupSize % lanes && (number < 0 || number + 1 == rounds);
-                          return mayEnd ? select(exists(round), square, zero) : square;
-                        }),
-                        factor);
+                           Value d = subf(number >= 0 ? kept[number] : relative(round), offset);
+                           Value square = mulf(d, d);
+                           bool mayEnd = groupSize % lanes && (number < 0 || number + 1 == rounds);
+                           return mayEnd ? select(exists(round), square, zero) : square;
+                         }),
+                         factor);
     return {offset, squares};
   }
 
@@ -295,9 +300,9 @@ private:
       }
       sums = addSums(parts.getResults(), at);
 
-      Value counts = mask ? Value(arith::ExtUIOp::create(b, loc, b.getI64Type(), sums[2]))
-                          : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(),
-                                                             add(t, index(1))));
+      Value counts =
+          mask ? Value(arith::ExtUIOp::create(b, loc, b.getI64Type(), sums[2]))
+               : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(), add(t, index(1))));
       Value n = add(before, counts);
       Value inverse = inverseOf(arith::SIToFPOp::create(b, loc, f64, n));
       Value d = mulf(sums[0], inverse), v = subf(mulf(sums[1], inverse), mulf(d, d));
@@ -391,7 +396,8 @@ private:
   /// What means are taken relative to: the running mean before the tile; the mean of its first
   /// step where nothing has been counted yet.
   Value referenceOf(Value before, Value half, Value g) {
-    return select(equal(before, zeroOf(before.getType())), meanOf(g), load(carry, carrySlot(half, g)));
+    return select(equal(before, zeroOf(before.getType())), meanOf(g),
+                  load(carry, carrySlot(half, g)));
   }
   /// Mean and variance of group `g` of the tile.
   Value carrySlot(Value half, Value g) {
@@ -415,7 +421,7 @@ private:
   Value mean, variance, count, mask, weight, bias;
   Value first, means, variances; ///< of one step; shared, f32 [steps][groups of the tile]
   Value shift, scale;            ///< of the steps up to it; likewise
-  Value carry;               ///< shared, f64 [2][groups of the tile][mean, variance]
+  Value carry;                   ///< shared, f64 [2][groups of the tile][mean, variance]
   /// Prefix sums within 32 steps, relative to the reference; shared, f64 and i32 likewise.
   Value sumsOfMeans, sumsOfSquares, counted;
   Value countedAll; ///< shared, i32: unmasked steps of the tile
