@@ -1,0 +1,48 @@
+// RUN: otodus-opt %s --split-input-file --verify-diagnostics --pass-pipeline="builtin.module(func.func(otodus-choose-gpu-schedule{target=sm_80}))"
+
+func.func @columns(%x: tensor<?x?x64xbf16>, %w: tensor<128x64xbf16>) -> tensor<?x?x128xbf16> {
+  // expected-error @+1 {{expects column_block to be a multiple of 32 that divides 128, but got 96}}
+  %0 = mega.group "p" (%a = %x : tensor<?x?x64xbf16>, %b = %w : tensor<128x64xbf16>) -> (tensor<?x?x128xbf16>)
+      schedule(<column_block = 96>) {
+    %1 = mega.linear %a, %b : (tensor<?x?x64xbf16>, tensor<128x64xbf16>) -> tensor<?x?x128xbf16>
+    mega.yield %1 : tensor<?x?x128xbf16>
+  }
+  return %0 : tensor<?x?x128xbf16>
+}
+
+// -----
+
+func.func @shared(%x: tensor<?x?x1024xbf16>, %w: tensor<1024x1024xbf16>) -> tensor<?x?x1024xbf16> {
+  // expected-error @+1 {{needs 536576 bytes of shared memory, but a block of sm_80 has 166912; give its schedule smaller row_tiles, column_block, k_tile or stages}}
+  %0 = mega.group "p" (%a = %x : tensor<?x?x1024xbf16>, %b = %w : tensor<1024x1024xbf16>) -> (tensor<?x?x1024xbf16>)
+      schedule(<row_tiles = [128], column_block = 1024>) {
+    %1 = mega.linear %a, %b : (tensor<?x?x1024xbf16>, tensor<1024x1024xbf16>) -> tensor<?x?x1024xbf16>
+    mega.yield %1 : tensor<?x?x1024xbf16>
+  }
+  return %0 : tensor<?x?x1024xbf16>
+}
+
+// -----
+
+func.func @rows(%x: tensor<?x?x64xbf16>, %w: tensor<128x64xbf16>) -> tensor<?x?x128xbf16> {
+  // expected-error @+1 {{cannot share tiles of 20 rows and 64 columns among warps; change row_tiles or column_block of its schedule}}
+  %0 = mega.group "p" (%a = %x : tensor<?x?x64xbf16>, %b = %w : tensor<128x64xbf16>) -> (tensor<?x?x128xbf16>)
+      schedule(<row_tiles = [20], column_block = 64>) {
+    %1 = mega.linear %a, %b : (tensor<?x?x64xbf16>, tensor<128x64xbf16>) -> tensor<?x?x128xbf16>
+    mega.yield %1 : tensor<?x?x128xbf16>
+  }
+  return %0 : tensor<?x?x128xbf16>
+}
+
+// -----
+
+func.func @whole(%x: tensor<?x?x64xbf16>, %w: tensor<256x64xbf16>) -> tensor<?x?x256xbf16> {
+  // expected-error @+1 {{expects column_block to be the whole width of 256, since a norm or rotation follows a product, but got 64}}
+  %0 = mega.group "p" (%a = %x : tensor<?x?x64xbf16>, %b = %w : tensor<256x64xbf16>) -> (tensor<?x?x256xbf16>)
+      schedule(<column_block = 64>) {
+    %1 = mega.linear %a, %b : (tensor<?x?x64xbf16>, tensor<256x64xbf16>) -> tensor<?x?x256xbf16>
+    %2 = mega.rms_norm %1 eps(1.0e-5) : (tensor<?x?x256xbf16>) -> tensor<?x?x256xbf16>
+    mega.yield %2 : tensor<?x?x256xbf16>
+  }
+  return %0 : tensor<?x?x256xbf16>
+}
