@@ -249,7 +249,14 @@ Status checkBuffer(const Artefact &artefact, const Function &f, const Buffer &b,
                               std::to_string(b.bytesPerRow));
     return Status::ok();
   case BufferKind::Position:
+  case BufferKind::Scalars:
     return Status::ok();
+  case BufferKind::Gradient:
+    return range("parameter", artefact.parameters.size());
+  case BufferKind::StateGradient:
+    return range("state", artefact.states.size());
+  case BufferKind::Arena:
+    return range("arena", 5);
   }
   return fault(where, "unknown kind " + std::to_string(int(b.kind)));
 }

@@ -168,6 +168,9 @@ Result<int64_t> Session::Impl::layOut(Plan &plan, int64_t length, std::byte *bas
     case BufferKind::Position:
       buffers.push_back(devicePositions);
       break;
+    default:
+      return Status(Code::Input, "function '" + function.name +
+                                     "' is part of training; sessions run inference only");
     }
   }
   plan.pointers.clear();

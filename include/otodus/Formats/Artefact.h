@@ -145,7 +145,19 @@ struct Argument {
 /// run over whole row tiles.
 inline constexpr int64_t kRowSlack = 48;
 
-enum class BufferKind : uint8_t { Prepared, State, Input, Output, Scratch, Position };
+enum class BufferKind : uint8_t {
+  Prepared, State, Input, Output, Scratch, Position,
+  // Training only (docs/Training.md):
+  Gradient,      ///< f32 gradient of a parameter, row-major, kernels add to it
+  StateGradient, ///< gradient of a state, same layout: after the piece on entry, before it on return
+  Scalars,       ///< f32[kTrainingScalars] that the runtime sets before a call
+  Arena,         ///< one of the arenas, whole
+};
+
+/// Elements of a Scalars buffer. In use: 0 scale of the loss, 1 clip coefficient, 2 learning rate,
+/// 3 learning rate * weight decay, 4 beta1, 5 beta2, 6 epsilon, 7 1/(1-beta1^t), 8 1/(1-beta2^t).
+inline constexpr int64_t kTrainingScalars = 16;
+inline constexpr int64_t kSquaresPortion = 1024;
 
 struct Buffer {
   BufferKind kind = BufferKind::Scratch;
@@ -153,6 +165,9 @@ struct Buffer {
   /// Input / Output: index into Function::inputs / outputs. Scratch: the slot;
   /// buffers of one slot are never alive together and share memory.
   /// Position: i64[batch], absolute position of each sequence's first new step.
+  /// Gradient: index into Artefact::parameters. StateGradient: into Artefact::states.
+  /// Arena: 0 master weights, 1 gradients, 2 first moments, 3 second moments, f32[arenaElements]
+  /// each; 4 sums of squares of each kSquaresPortion gradients, f32[arenaElements / kSquaresPortion].
   int64_t index = 0;
   /// Scratch: bytes for each row of `symbol` (Rows or Batch).
   int64_t bytesPerRow = 0;
@@ -213,6 +228,14 @@ struct Code {
   std::vector<Entry> entries;
 };
 
+/// A tensor that is trained, and where it lies in each of the four arenas (master weights,
+/// gradients, first and second moments): f32, row-major in the checkpoint's shape.
+struct Parameter {
+  std::string name;           ///< checkpoint tensor
+  std::vector<int64_t> shape;
+  int64_t offset = 0;         ///< elements, a multiple of 16
+};
+
 struct Artefact {
   std::string producer;       ///< "otodus 0.1.0"
   std::string modelHash;      ///< 64 hex digits: configuration, dtype and weight names; states carry it
@@ -223,6 +246,8 @@ struct Artefact {
   std::vector<Prepared> prepared;
   std::vector<State> states;
   std::vector<Function> functions;
+  std::vector<Parameter> parameters; ///< in the order of the arena; empty unless the model trains
+  int64_t arenaElements = 0;  ///< of each arena, a multiple of kSquaresPortion; beyond the parameters 0
   std::vector<Code> code;     ///< one per target; functions' entries exist in each
   /// Prepared weights (`compile --weights=embed`): bytes of `prepared[i]` at
   /// `offset`, or empty when they are prepared from the checkpoint on opening.
