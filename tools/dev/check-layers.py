@@ -16,18 +16,19 @@ MAY = {
     "mega": set(),
     "Runtime": {"ABI", "Formats"},
     "Reference": {"Formats"},
+    "Training": {"Runtime", "Formats"},
     "Importer": {"mega", "Formats"},
     "Transforms": {"mega"},
     "Codegen": {"mega", "Transforms", "Formats", "ABI"},
     "Target": {"Formats", "ABI"},
     "Pipelines": {"mega", "Transforms", "Codegen", "Target", "Formats"},
-    "Driver": {"ABI", "Formats", "mega", "Runtime", "Reference", "Importer", "Transforms", "Codegen",
-               "Target", "Pipelines"},
+    "Driver": {"ABI", "Formats", "mega", "Runtime", "Reference", "Training", "Importer", "Transforms",
+               "Codegen", "Target", "Pipelines"},
 }
 # Tools are doors: one part each.
 MAY_TOOLS = {"otodus-opt": {"Pipelines"}, "otodus-lsp-server": {"Pipelines"}}
 # Parts that a program without the compiler links.
-WITHOUT_LLVM = {"ABI", "Formats", "Runtime", "Reference"}
+WITHOUT_LLVM = {"ABI", "Formats", "Runtime", "Reference", "Training"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]')
 SOURCES = (".h", ".hpp", ".c", ".cpp", ".inc", ".td")
