@@ -250,10 +250,11 @@ Result<TrainState> readCheckpoint(const std::string &folder, TrainingBackend &ba
   return state;
 }
 
-Status truncateLog(const std::string &path, int64_t step) {
+Result<LogSummary> truncateLog(const std::string &path, int64_t step) {
   std::error_code error;
+  LogSummary summary;
   if (!fs::exists(path, error))
-    return Status::ok();
+    return summary;
   Result<std::string> text = formats::readFile(path, uint64_t(1) << 40);
   OTODUS_RETURN_IF_ERROR(text.status());
   std::string kept;
@@ -264,11 +265,25 @@ Status truncateLog(const std::string &path, int64_t step) {
     std::string line = text->substr(at, end + 1 - at);
     at = end + 1;
     nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
-    if (object.is_object() && object.contains("step") && object["step"].is_number_integer() &&
-        object["step"].get<int64_t>() <= step)
-      kept += line;
+    if (!object.is_object() || !object.contains("step") || !object["step"].is_number_integer() ||
+        object["step"].get<int64_t>() > step)
+      continue;
+    kept += line;
+    auto loss = object.find("validation_loss");
+    if (loss == object.end())
+      continue;
+    int64_t when = object["step"].get<int64_t>();
+    summary.evaluated |= when == step;
+    if (!loss->is_number())
+      continue;
+    summary.lastValidation = loss->get<double>();
+    if (summary.bestStep == 0 || summary.lastValidation < summary.bestValidation) {
+      summary.bestValidation = summary.lastValidation;
+      summary.bestStep = when;
+    }
   }
-  return formats::writeFile(path, kept.data(), kept.size());
+  OTODUS_RETURN_IF_ERROR(formats::writeFile(path, kept.data(), kept.size()));
+  return summary;
 }
 
 } // namespace otodus::training

@@ -59,7 +59,10 @@ public:
     return name + ": ";
   }
   void problem(const toml::node *node, const std::string &message) {
-    problems_.push_back(where(node) + message);
+    std::pair<uint32_t, uint32_t> place;
+    if (node && node->source().begin)
+      place = {node->source().begin.line, node->source().begin.column};
+    problems_.push_back({place, where(node) + message});
   }
   void problemAt(const std::string &key, const std::string &message) {
     problem(find(key), message);
@@ -188,16 +191,18 @@ public:
     }
   }
 
-  Status status() const {
+  Status status() {
     if (problems_.empty())
       return Status::ok();
+    std::sort(problems_.begin(), problems_.end());
     std::string text = filename_ + ":";
     if (problems_.size() == 1)
       // "file:line:column: …"
-      return Status(Code::Input, text + (std::isdigit(problems_[0][0]) ? "" : " ") + problems_[0]);
+      return Status(Code::Input, text + (std::isdigit(problems_[0].second[0]) ? "" : " ") +
+                                     problems_[0].second);
     text += " " + std::to_string(problems_.size()) + " problems: ";
     for (size_t i = 0; i < problems_.size(); ++i)
-      text += (i ? "; " : "") + problems_[i];
+      text += (i ? "; " : "") + problems_[i].second;
     return Status(Code::Input, text);
   }
 
@@ -208,7 +213,9 @@ private:
 
   toml::table &root_;
   std::string filename_;
-  std::vector<std::string> known_, problems_;
+  std::vector<std::string> known_;
+  /// Line and column (0: nowhere), message.
+  std::vector<std::pair<std::pair<uint32_t, uint32_t>, std::string>> problems_;
 };
 
 /// Puts `from` over `into`, table by table.

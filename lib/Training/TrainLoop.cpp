@@ -141,17 +141,23 @@ namespace {
 
 class Loop {
 public:
-  Loop(TrainRun &run, TrainState state, Log log)
-      : run_(run), config_(run.config), log_(std::move(log)) {
+  Loop(TrainRun &run, TrainState state, Log log, const LogSummary &before)
+      : run_(run), config_(run.config), log_(std::move(log)), evaluated_(before.evaluated) {
     summary_.state = std::move(state);
+    summary_.validationLoss = before.lastValidation;
+    summary_.bestValidationLoss = before.bestValidation;
+    summary_.bestStep = before.bestStep;
   }
 
   Result<TrainSummary> operator()() {
     TrainState &state = summary_.state;
+    auto due = [&](int64_t every) { return every > 0 && state.step % every == 0; };
+    // An evaluation that an interrupt left out.
+    if (state.step > 0 && !evaluated_ && (state.step == config_.steps || due(config_.evaluateEvery)))
+      OTODUS_RETURN_IF_ERROR(evaluation());
     while (state.step < config_.steps) {
       OTODUS_RETURN_IF_ERROR(step());
       bool last = state.step == config_.steps, stop = interrupted();
-      auto due = [&](int64_t every) { return every > 0 && state.step % every == 0; };
       if (!stop && (last || due(config_.evaluateEvery)))
         stop = isInterrupt(evaluation());
       OTODUS_RETURN_IF_ERROR(error_);
@@ -285,6 +291,7 @@ private:
   TrainRun &run_;
   const TrainConfig &config_;
   Log log_;
+  bool evaluated_;
   TrainSummary summary_;
   Status error_;
 };
@@ -292,10 +299,11 @@ private:
 } // namespace
 
 Result<TrainSummary> runTraining(TrainRun &run, TrainState state) {
-  OTODUS_RETURN_IF_ERROR(truncateLog(run.folder.logPath(), state.step));
+  Result<LogSummary> before = truncateLog(run.folder.logPath(), state.step);
+  OTODUS_RETURN_IF_ERROR(before.status());
   Result<Log> log = Log::open(run.folder.logPath());
   OTODUS_RETURN_IF_ERROR(log.status());
-  return Loop(run, std::move(state), std::move(*log))();
+  return Loop(run, std::move(state), std::move(*log), *before)();
 }
 
 } // namespace otodus::training

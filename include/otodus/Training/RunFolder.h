@@ -72,8 +72,14 @@ Result<TrainState> readCheckpoint(const std::string &folder, runtime::TrainingBa
 /// Weights only, from any checkpoint in the reference layout. `file`: its model.safetensors.
 Status readWeights(const formats::SafetensorsFile &file, runtime::TrainingBackend &backend);
 
-/// A number that grows by lines. What was logged after `step` is cut off, so that a run that
-/// goes on from a checkpoint logs every step once. Code::File, Code::Device.
-Status truncateLog(const std::string &path, int64_t step);
+/// What the log of a run says about its evaluations.
+struct LogSummary {
+  bool evaluated = false; ///< at the step the log was cut at
+  double lastValidation = 0, bestValidation = 0;
+  int64_t bestStep = 0; ///< 0: there was no evaluation
+};
+/// Cuts off what was logged after `step`, and half lines, so that a run that goes on from a
+/// checkpoint logs every step once. Code::File, Code::Device.
+Result<LogSummary> truncateLog(const std::string &path, int64_t step);
 
 } // namespace otodus::training
