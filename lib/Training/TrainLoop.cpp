@@ -163,7 +163,7 @@ public:
       OTODUS_RETURN_IF_ERROR(error_);
       if (last || stop || due(config_.checkpointEvery))
         OTODUS_RETURN_IF_ERROR(checkpoint());
-      if (stop && !last)
+      if (stop)
         return Status(Code::Interrupted, "interrupted after step " + std::to_string(state.step) +
                                              "; --resume goes on from there");
     }
