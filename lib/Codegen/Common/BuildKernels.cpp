@@ -36,11 +36,11 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
       if (auto fusion = dyn_cast<mega::FusionOpInterface>(op)) {
         mega::RowRole own = fusion.getRowRole();
         if (own == mega::RowRole::Stream || own == mega::RowRole::Attention ||
-            own == mega::RowRole::Gather)
+            own == mega::RowRole::Gather || own == mega::RowRole::Accumulation)
           role = own;
       }
 
-    bool complete = role == mega::RowRole::Gather;
+    bool complete = role == mega::RowRole::Gather || role == mega::RowRole::Accumulation;
     if (schedule && role == mega::RowRole::Stream)
       complete = schedule.getTimeTile() && schedule.getChannelTile();
     else if (schedule && role == mega::RowRole::Attention)
@@ -61,7 +61,9 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
     ModuleOp module = getOperation();
     switch (role) {
     case mega::RowRole::Stream:
-      if (!group.getBody(0)->getOps<mega::TimestepNormOp>().empty()) {
+      if (llvm::any_of(*group.getBody(0), [](Operation &op) {
+            return isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op);
+          })) {
         // All channels of a sequence read the count while the stream runs, so it is advanced
         // afterwards.
         if (failed(record(emitCountKernel(group, module, base + "_count"))))
@@ -86,6 +88,10 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
     }
     case mega::RowRole::Gather:
       if (failed(record(emitGatherKernel(group, module, base))))
+        return failure();
+      break;
+    case mega::RowRole::Accumulation:
+      if (failed(record(emitAccumulationKernel(group, module, base))))
         return failure();
       break;
     default:

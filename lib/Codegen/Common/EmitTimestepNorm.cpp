@@ -18,9 +18,10 @@ namespace {
 
 constexpr int64_t kStateWords64 = 8; ///< i64 per sequence of a scalar state: 64 bytes
 
-class TimestepNorm final : public StreamOpEmitter {
+/// Of mega.timestep_norm, or of mega.timestep_norm_saving.
+template <typename Op> class TimestepNorm final : public StreamOpEmitter {
 public:
-  TimestepNorm(mega::TimestepNormOp op, StreamFrame &frame) : StreamOpEmitter(frame), op(op) {}
+  TimestepNorm(Op op, StreamFrame &frame) : StreamOpEmitter(frame), op(op) {}
 
   /// Scratch f64 [groups of the tile][mean, variance] and the count, from the carried state.
   LogicalResult begin() override {
@@ -172,6 +173,17 @@ public:
         Value shift = arith::TruncFOp::create(b, loc, f32,
                                               Value(arith::SubFOp::create(b, loc, newM, x0Wide)));
 
+        if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>) {
+          Value group = add(arith::DivUIOp::create(b, loc, frame.channel, index(groupSize)), g);
+          for (auto [saved, v] : {std::pair(op.getShift(), shift),
+                                  std::pair(op.getInverseDeviation(), r)})
+            if (Value buffer = frame.ownResult(saved)) {
+              int64_t stride = rowStrideOf(widthOf(saved.getType()), dtypeOf(saved.getType()));
+              Value to = add(mul(add(frame.firstRow, t), index(stride)), group);
+              memref::StoreOp::create(b, loc, v, buffer, ValueRange{to});
+            }
+        }
+
         auto write = [&](Value lane, int64_t lanes) {
           Value parameterAt = add(add(frame.channel, inTile), lane);
           Value d = relative(add(at, lane), lanes);
@@ -215,15 +227,18 @@ private:
     return add(mul(frame.sequence, index(words)), group);
   }
 
-  mega::TimestepNormOp op;
+  Op op;
   int64_t groupSize = 1, groups = 1, groupsOfTile = 1;
   Value moments, countBefore;
 };
 
 } // namespace
 
-std::unique_ptr<StreamOpEmitter> emitTimestepNorm(mega::TimestepNormOp op, StreamFrame &frame) {
-  return std::make_unique<TimestepNorm>(op, frame);
+std::unique_ptr<StreamOpEmitter> emitTimestepNorm(Operation *op, StreamFrame &frame) {
+  if (auto saving = dyn_cast<mega::TimestepNormSavingOp>(op))
+    return std::make_unique<TimestepNorm<mega::TimestepNormSavingOp>>(saving, frame);
+  return std::make_unique<TimestepNorm<mega::TimestepNormOp>>(cast<mega::TimestepNormOp>(op),
+                                                              frame);
 }
 
 FailureOr<func::FuncOp> emitCountKernel(mega::GroupOp group, ModuleOp module,
@@ -236,9 +251,9 @@ FailureOr<func::FuncOp> emitCountKernel(mega::GroupOp group, ModuleOp module,
       b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0)}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)},
       ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
   b.setInsertionPointToStart(grid.getBody());
-  for (auto norm : group.getBody(0)->getOps<mega::TimestepNormOp>()) {
-    Value count = kernel.operandParameter(norm.getCount());
-    Value mask = norm.getMask() ? kernel.operandParameter(norm.getMask()) : Value();
+  auto advance = [&](Value countOperand, Value maskOperand) {
+    Value count = kernel.operandParameter(countOperand);
+    Value mask = maskOperand ? kernel.operandParameter(maskOperand) : Value();
     Value length = arith::IndexCastOp::create(b, loc, b.getI64Type(), kernel.frame.length);
     auto loop = scf::ForOp::create(b, loc, index(0), kernel.frame.batch, index(1));
     OpBuilder::InsertionGuard guard(b);
@@ -262,6 +277,12 @@ FailureOr<func::FuncOp> emitCountKernel(mega::GroupOp group, ModuleOp module,
       n = arith::AddIOp::create(b, loc, n, length);
     }
     memref::StoreOp::create(b, loc, n, count, ValueRange{at});
+  };
+  for (Operation &op : *group.getBody(0)) {
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
+      advance(norm.getCount(), norm.getMask());
+    else if (auto norm = dyn_cast<mega::TimestepNormSavingOp>(op))
+      advance(norm.getCount(), norm.getMask());
   }
   b.setInsertionPointToEnd(&kernel.function.getBody().front());
   kernel.finish({{formats::Symbol::One, 1, 1}});

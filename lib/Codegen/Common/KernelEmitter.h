@@ -28,7 +28,7 @@ namespace otodus {
 struct KernelBuffer {
   /// "operand": activation, state, tokens or position, as it lies in memory;
   /// "result": the same for a result; otherwise a prepared weight:
-  /// "vector", "table", "panels", "cema", "rope", "lanes".
+  /// "vector", "table", "panels", "transposed", "cema", "cema_gradient", "rope", "lanes".
   std::string kind;
   int64_t index = 0;                     ///< operand or result number
   llvm::SmallVector<int64_t> sources;    ///< operand numbers of a prepared weight
@@ -88,5 +88,9 @@ mlir::FailureOr<mlir::func::FuncOp> emitAttentionKernel(mega::GroupOp group,
                                                         mlir::ModuleOp module,
                                                         const std::string &name,
                                                         int64_t rowTile);
+/// One op of the role Accumulation.
+mlir::FailureOr<mlir::func::FuncOp> emitAccumulationKernel(mega::GroupOp group,
+                                                           mlir::ModuleOp module,
+                                                           const std::string &name);
 
 } // namespace otodus
