@@ -1,5 +1,6 @@
 # The lit suite: every .mlir and .test file below this folder.
 import os
+import shutil
 
 import lit.formats
 
@@ -26,3 +27,7 @@ try:
     config.available_features.update(flags)
 except (OSError, StopIteration):
     pass
+
+# %if ptxas: CUDA's assembler is at hand.
+if shutil.which("ptxas", path=config.environment["PATH"]):
+    config.available_features.add("ptxas")

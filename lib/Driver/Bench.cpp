@@ -86,7 +86,7 @@ Status serveStart(const Options &options) {
     OTODUS_RETURN_IF_ERROR(feed(**session, *functions, {token}, &logits));
   // Weights that lie in the artefact's pages are memory too.
   int64_t mapped = 0;
-  for (const formats::Artefact::Embedded &embedded : loaded->model->artefact().embedded)
+  for (const formats::Program::Embedded &embedded : loaded->model->program().embedded)
     mapped += int64_t(embedded.bytes);
   int64_t element = loaded->model->artefact().dtype == "bf16" ? 2 : 4;
   int64_t weights =
@@ -195,7 +195,7 @@ struct Phase {
 };
 
 /// Kinds of `function`'s launches with their work over `pieces`.
-std::vector<Kind> kindsOf(const formats::Artefact &artefact, const formats::Function &function,
+std::vector<Kind> kindsOf(const formats::Program &program, const formats::Function &function,
                           const std::vector<BenchCall> &pieces) {
   std::vector<Kind> kinds;
   for (const formats::Launch &launch : function.launches) {
@@ -207,11 +207,11 @@ std::vector<Kind> kindsOf(const formats::Artefact &artefact, const formats::Func
       kind = kinds.end() - 1;
       kind->name = name;
     }
-    std::vector<BenchProduct> products = productsOf(artefact, function, launch);
+    std::vector<BenchProduct> products = productsOf(program, function, launch);
     bool allRows = launch.rowSymbol == formats::Symbol::Rows;
     for (const BenchCall &piece : pieces) {
       ++kind->calls;
-      LaunchWork work = workOf(artefact, function, launch, piece);
+      LaunchWork work = workOf(program, function, launch, piece);
       kind->work += work;
       if (!products.empty() && allRows)
         kind->productFlops += work.flops;
@@ -296,14 +296,15 @@ Status DtypeRun::open(const Options &options, const std::string &dtype, const st
     return created.status();
   session = std::move(*created);
 
+  const formats::Program &program = loaded.model->program();
   const formats::Artefact &artefact = loaded.model->artefact();
   prefill.kinds =
-      kindsOf(artefact, *function,
+      kindsOf(program, *function,
               cutCall({1, 0, options.prefill}, function->chunk, sessionOptions.maxPiece));
   std::vector<BenchCall> steps;
   for (int64_t step = 0; step < options.decode; ++step)
     steps.push_back({1, options.prefill + step, 1});
-  decode.kinds = kindsOf(artefact, *function, steps);
+  decode.kinds = kindsOf(program, *function, steps);
 
   for (size_t kind = 0; kind < prefill.kinds.size(); ++kind)
     for (const BenchProduct &product : prefill.kinds[kind].products) {
@@ -365,7 +366,7 @@ bool DtypeRun::fastBf16() const {
   const formats::Artefact &artefact = loaded.model->artefact();
   if (artefact.dtype != "bf16")
     return false;
-  for (const formats::Code &code : artefact.code)
+  for (const formats::Code &code : loaded.model->program().code)
     if (code.target == loaded.model->target())
       return std::count(code.features.begin(), code.features.end(), "avx512bf16") > 0;
   return false;

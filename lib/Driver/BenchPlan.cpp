@@ -81,25 +81,25 @@ int64_t preparedBytes(const formats::Prepared &prepared, int64_t rows) {
 
 } // namespace
 
-std::vector<BenchProduct> productsOf(const formats::Artefact &artefact,
+std::vector<BenchProduct> productsOf(const formats::Program &program,
                                      const formats::Function &function,
                                      const formats::Launch &launch) {
   std::vector<BenchProduct> products;
   forEachBuffer(function, launch, [&](const formats::Buffer &buffer) {
     if (buffer.kind != BufferKind::Prepared)
       return;
-    const formats::Prepared &prepared = artefact.prepared[size_t(buffer.index)];
+    const formats::Prepared &prepared = program.prepared[size_t(buffer.index)];
     if (prepared.kind == PrepareKind::Panels)
       products.push_back({prepared.rows.logical(), prepared.columns.logical()});
   });
   return products;
 }
 
-LaunchWork workOf(const formats::Artefact &artefact, const formats::Function &function,
+LaunchWork workOf(const formats::Program &program, const formats::Function &function,
                   const formats::Launch &launch, const BenchCall &piece) {
   LaunchWork work;
   int64_t rows = rowsOf(launch, piece);
-  for (const BenchProduct &product : productsOf(artefact, function, launch))
+  for (const BenchProduct &product : productsOf(program, function, launch))
     work.flops += 2 * rows * product.n * product.k;
 
   // Of the two launches that see keys and values, the one with row tiles computes and
@@ -109,10 +109,10 @@ LaunchWork workOf(const formats::Artefact &artefact, const formats::Function &fu
   int64_t before = function.chunk > 0 ? piece.position % function.chunk : piece.position;
   forEachBuffer(function, launch, [&](const formats::Buffer &buffer) {
     if (buffer.kind == BufferKind::Prepared)
-      work.weightBytes += preparedBytes(artefact.prepared[size_t(buffer.index)], rows);
+      work.weightBytes += preparedBytes(program.prepared[size_t(buffer.index)], rows);
     if (buffer.kind != BufferKind::State)
       return;
-    const formats::State &state = artefact.states[size_t(buffer.index)];
+    const formats::State &state = program.states[size_t(buffer.index)];
     int64_t step = formats::sizeOf(state.dtype);
     if (!state.openChunk) {
       for (int64_t extent : state.shape)

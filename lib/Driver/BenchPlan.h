@@ -40,11 +40,11 @@ struct BenchCall {
 std::vector<BenchCall> cutCall(const BenchCall &call, int64_t chunk, int64_t maxPiece);
 
 /// Work of `launch` in one piece.
-LaunchWork workOf(const formats::Artefact &artefact, const formats::Function &function,
+LaunchWork workOf(const formats::Program &program, const formats::Function &function,
                   const formats::Launch &launch, const BenchCall &piece);
 
 /// The matrix products that `launch` does for every row; empty for most others.
-std::vector<BenchProduct> productsOf(const formats::Artefact &artefact,
+std::vector<BenchProduct> productsOf(const formats::Program &program,
                                      const formats::Function &function,
                                      const formats::Launch &launch);
 

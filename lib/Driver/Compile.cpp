@@ -71,16 +71,19 @@ Status run(Options options) {
   runtime::ThreadPool pool;
   std::string checkpoint =
       request.flags.checkpoint.empty() ? artefact.weightsFile : request.flags.checkpoint;
-  if (options.weights == "embed" && !artefact.prepared.empty() && !checkpoint.empty()) {
+  bool anyPrepared = std::any_of(artefact.programs.begin(), artefact.programs.end(),
+                                 [](const formats::Program &p) { return !p.prepared.empty(); });
+  if (options.weights == "embed" && anyPrepared && !checkpoint.empty()) {
     Result<std::unique_ptr<runtime::WeightSource>> opened = runtime::openWeights(checkpoint);
     if (!opened.isOk())
       return opened.status();
     source = std::move(*opened);
     // An artefact that carries its weights is to need no checkpoint for fresh states either.
-    for (formats::State &state : artefact.states)
-      OTODUS_RETURN_IF_ERROR(foldInitial(state, *source));
-    embed = [&](size_t index, std::vector<uint8_t> &bytes) {
-      const formats::Prepared &prepared = artefact.prepared[index];
+    for (formats::Program &program : artefact.programs)
+      for (formats::State &state : program.states)
+        OTODUS_RETURN_IF_ERROR(foldInitial(state, *source));
+    embed = [&](size_t program, size_t index, std::vector<uint8_t> &bytes) {
+      const formats::Prepared &prepared = artefact.programs[program].prepared[index];
       int64_t size = formats::preparedBytes(prepared);
       // `prepare` wants 64-byte alignment, which a vector does not promise.
       auto *memory = static_cast<std::byte *>(

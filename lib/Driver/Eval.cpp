@@ -196,7 +196,7 @@ public:
       return Status::ok();
     scratch_->reset();
     OTODUS_RETURN_IF_ERROR(feed(*scratch_, functions_, recent_, nullptr));
-    for (const formats::State &state : main_.model().artefact().states) {
+    for (const formats::State &state : main_.model().program().states) {
       if (state.name.find("norm") == std::string::npos)
         continue;
       Result<runtime::Tensor> value = scratch_->state(state.name);
@@ -294,7 +294,7 @@ Status evaluateText(const Options &options, LoadedModel &loaded, const TokenFunc
   std::unique_ptr<NormWindow> window;
   if (options.normWindow > 0) {
     int64_t chunk = loaded.config ? loaded.config->chunk_size : 0;
-    for (const formats::Function &function : loaded.model->artefact().functions)
+    for (const formats::Function &function : loaded.model->program().functions)
       chunk = std::max(chunk, function.chunk);
     if (chunk == 0)
       return Status(Code::Usage, "--norm-window-chunks needs a model with chunks");

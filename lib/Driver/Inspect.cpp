@@ -39,41 +39,47 @@ std::string row(const std::string &name, const std::string &value) {
   return format("%-16s %s\n", name.c_str(), value.c_str());
 }
 
-Status inspectArtefact(const Options &options, std::string &out) {
-  Result<formats::ArtefactFile> file = formats::ArtefactFile::open(options.path);
-  if (!file.isOk())
-    return file.status();
-  const formats::Artefact &artefact = file->artefact();
-  int64_t embedded = 0, embeddedBytes = 0, preparedBytes = 0;
-  for (size_t i = 0; i < artefact.prepared.size(); ++i) {
-    preparedBytes += formats::preparedBytes(artefact.prepared[i]);
-    if (file->weight(i)) {
-      ++embedded;
-      embeddedBytes += formats::preparedBytes(artefact.prepared[i]);
-    }
+const char *nameOf(formats::CodeKind kind) {
+  switch (kind) {
+  case formats::CodeKind::Host: return "machine code";
+  case formats::CodeKind::Sim: return "simulator code";
+  case formats::CodeKind::PTX: return "PTX";
+  case formats::CodeKind::Cubin: return "cubin";
   }
-  out += row("artefact", format("version %u, %s, made by %s", formats::kArtefactVersion,
-                                formatBytes(double(file->size())).c_str(), artefact.producer.c_str()));
-  out += row("model", artefact.modelHash.substr(0, 16) + "..., compute type " + artefact.dtype);
-  if (!artefact.weightsFile.empty())
-    out += row("weights from", artefact.weightsFile);
-  out += row("weights", format("%zu prepared, %s; %lld embedded, %s", artefact.prepared.size(),
-                               formatBytes(double(preparedBytes)).c_str(), (long long)embedded,
-                               formatBytes(double(embeddedBytes)).c_str()));
-  int64_t stateBytes = 0;
-  for (const formats::State &state : artefact.states)
-    stateBytes += state.bytes();
-  out += row("state", format("%zu tensors, %s for each sequence", artefact.states.size(),
-                             formatBytes(double(stateBytes)).c_str()));
-  for (const formats::Code &code : artefact.code) {
+  return "?";
+}
+
+void inspectProgram(const formats::ArtefactFile &file, size_t index, std::string &out) {
+  const formats::Program &program = file.artefact().programs[index];
+  if (file.artefact().programs.size() > 1)
+    out += row("program", std::to_string(index + 1));
+  for (const formats::Code &code : program.code) {
     std::string needs;
     for (const std::string &feature : code.features)
       needs += " " + feature;
-    out += row("code", format("%s: %zu kernels, %s; needs%s", code.target.c_str(), code.entries.size(),
-                              formatBytes(double(code.blob.size())).c_str(),
+    if (code.kind == formats::CodeKind::PTX)
+      needs += format(" a driver for PTX %d.%d", int(code.ptxVersion / 10), int(code.ptxVersion % 10));
+    out += row("code", format("%s: %s, %zu kernels, %s; needs%s", code.target.c_str(), nameOf(code.kind),
+                              code.entries.size(), formatBytes(double(code.blob.size())).c_str(),
                               needs.empty() ? " nothing special" : needs.c_str()));
   }
-  for (const formats::Function &function : artefact.functions) {
+  int64_t embedded = 0, embeddedBytes = 0, preparedBytes = 0;
+  for (size_t i = 0; i < program.prepared.size(); ++i) {
+    preparedBytes += formats::preparedBytes(program.prepared[i]);
+    if (file.weight(index, i)) {
+      ++embedded;
+      embeddedBytes += formats::preparedBytes(program.prepared[i]);
+    }
+  }
+  out += row("weights", format("%zu prepared, %s; %lld embedded, %s", program.prepared.size(),
+                               formatBytes(double(preparedBytes)).c_str(), (long long)embedded,
+                               formatBytes(double(embeddedBytes)).c_str()));
+  int64_t stateBytes = 0;
+  for (const formats::State &state : program.states)
+    stateBytes += state.bytes();
+  out += row("state", format("%zu tensors, %s for each sequence", program.states.size(),
+                             formatBytes(double(stateBytes)).c_str()));
+  for (const formats::Function &function : program.functions) {
     out += row("function", format("%s: %zu launches, %zu buffers%s", function.name.c_str(),
                                   function.launches.size(), function.buffers.size(),
                                   function.chunk ? format(", chunk %lld", (long long)function.chunk).c_str() : ""));
@@ -88,6 +94,20 @@ Status inspectArtefact(const Options &options, std::string &out) {
     arguments("in", function.inputs);
     arguments("out", function.outputs);
   }
+}
+
+Status inspectArtefact(const Options &options, std::string &out) {
+  Result<formats::ArtefactFile> file = formats::ArtefactFile::open(options.path);
+  if (!file.isOk())
+    return file.status();
+  const formats::Artefact &artefact = file->artefact();
+  out += row("artefact", format("version %u, %s, made by %s", formats::kArtefactVersion,
+                                formatBytes(double(file->size())).c_str(), artefact.producer.c_str()));
+  out += row("model", artefact.modelHash.substr(0, 16) + "..., compute type " + artefact.dtype);
+  if (!artefact.weightsFile.empty())
+    out += row("weights from", artefact.weightsFile);
+  for (size_t i = 0; i < artefact.programs.size(); ++i)
+    inspectProgram(*file, i, out);
   if (options.verify) {
     OTODUS_RETURN_IF_ERROR(file->verifyWeights());
     out += row("checks", "header, plan, code and all embedded weights are intact");

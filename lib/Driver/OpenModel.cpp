@@ -35,8 +35,8 @@ namespace otodus::driver {
 std::string llvmVersion() { return LLVM_VERSION_STRING; }
 
 const std::vector<std::string> &stageNames() {
-  static const std::vector<std::string> names = {"model", "fused", "kernel",
-                                                 "llvm",  "asm",   "artefact"};
+  static const std::vector<std::string> names = {"model", "fused", "kernel", "gpu",   "nvvm",
+                                                 "llvm",  "asm",   "ptx",    "cubin", "artefact"};
   return names;
 }
 
@@ -445,7 +445,7 @@ Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::st
 
 Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std::string &path) {
   TokenFunctions found;
-  for (const formats::Function &function : model.artefact().functions) {
+  for (const formats::Function &function : model.program().functions) {
     const formats::Argument *tokens = nullptr;
     for (const formats::Argument &input : function.inputs)
       if (input.name == "tokens")
@@ -501,7 +501,7 @@ Result<Compiled> compileModel(const CompileRequest &request) {
   if (!from.isOk())
     return from.status();
   if (*from >= Stage::Assembly)
-    return Status(Code::Usage, "--from expects model, fused, kernel or llvm, but got '" +
+    return Status(Code::Usage, "--from expects model, fused, kernel, gpu, nvvm or llvm, but got '" +
                                    request.from + "'");
   if (*stop < *from)
     return Status(Code::Usage, "--emit=" + request.emit + " comes before --from=" + request.from);
@@ -547,7 +547,7 @@ Result<Compiled> compileModel(const CompileRequest &request) {
     CompileOptions options = compileOptions(request.flags, target);
     options.from = *from;
     options.stopAfter = *stop;
-    options.assembly = *stop == Stage::Assembly ? &result.text : nullptr;
+    options.assembly = *stop > Stage::LLVM ? &result.text : nullptr;
     Status stageStatus;
     options.afterStage = [&](Stage stage, mlir::ModuleOp at) {
       if (stage == *stop)
@@ -575,25 +575,11 @@ Result<Compiled> compileModel(const CompileRequest &request) {
     if (directory)
       directory->describe(*artefact);
 
-    if (result.artefact.code.empty()) {
+    if (result.artefact.programs.empty())
       result.artefact = std::move(*artefact);
-      continue;
-    }
-    // Targets share one plan: the same kernels by name over the same buffers. Both are
-    // compared with the first target's code in them, since a file needs some.
-    std::vector<formats::Code> code = std::move(artefact->code);
-    std::vector<formats::Code> all = std::move(result.artefact.code);
-    artefact->code = result.artefact.code = {all.front()};
-    Result<std::vector<uint8_t>> plan = formats::writeArtefact(*artefact);
-    Result<std::vector<uint8_t>> first = formats::writeArtefact(result.artefact);
-    if (!plan.isOk() || !first.isOk())
-      return plan.isOk() ? first.status() : plan.status();
-    if (*plan != *first)
-      return Status(Code::Target, "the plan for " + target + " differs from that for " +
-                                      request.targets.front() +
-                                      ", so they cannot share an artefact; compile one for each");
-    all.insert(all.end(), code.begin(), code.end());
-    result.artefact.code = std::move(all);
+    else
+      for (formats::Program &program : artefact->programs)
+        result.artefact.add(std::move(program));
   }
   return result;
 }

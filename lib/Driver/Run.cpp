@@ -55,20 +55,20 @@ Status run(const Options &options) {
   Result<LoadedModel> loaded = openModel(options.model, options.flags);
   if (!loaded.isOk())
     return loaded.status();
-  const formats::Artefact &artefact = loaded->model->artefact();
+  const formats::Program &program = loaded->model->program();
 
   std::string names;
   std::vector<std::string> candidates;
-  for (const formats::Function &function : artefact.functions) {
+  for (const formats::Function &function : program.functions) {
     names += (names.empty() ? "" : ", ") + function.name;
     candidates.push_back(function.name);
   }
   std::string entry = options.entry;
   if (entry.empty()) {
-    if (artefact.functions.size() != 1)
+    if (program.functions.size() != 1)
       return Status(Code::Usage, options.model + " has the functions " + names +
                                      "; choose one with --entry");
-    entry = artefact.functions.front().name;
+    entry = program.functions.front().name;
   }
   const formats::Function *function = loaded->model->function(entry);
   if (!function) {
@@ -125,7 +125,7 @@ Status run(const Options &options) {
     OTODUS_RETURN_IF_ERROR((*session)->restore(options.stateIn));
   // A tensor named as a state sets it: tests start from any state this way.
   for (int64_t index : function->states) {
-    const formats::Tensor *tensor = file->find(artefact.states[index].name);
+    const formats::Tensor *tensor = file->find(program.states[index].name);
     if (!tensor)
       continue;
     Result<runtime::TensorView> viewed = view(*tensor);
@@ -161,11 +161,11 @@ Status run(const Options &options) {
   std::deque<runtime::Tensor> states;
   if (options.states)
     for (int64_t index : function->states) {
-      Result<runtime::Tensor> state = (*session)->state(artefact.states[index].name);
+      Result<runtime::Tensor> state = (*session)->state(program.states[index].name);
       if (!state.isOk())
         return state.status();
       states.push_back(std::move(*state));
-      results.push_back({artefact.states[index].name, fileType(states.back().dtype),
+      results.push_back({program.states[index].name, fileType(states.back().dtype),
                          states.back().shape, states.back().data.data()});
     }
   OTODUS_RETURN_IF_ERROR(formats::writeSafetensors(options.output, results));

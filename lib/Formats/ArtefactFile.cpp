@@ -43,7 +43,7 @@ struct Section {
   uint64_t offset;
   uint64_t bytes;
   uint32_t kind;
-  uint32_t index; ///< into Artefact::code or Artefact::prepared
+  uint32_t index; ///< among the sections of its kind
   uint32_t checksum;
   uint32_t reserved;
 };
@@ -77,18 +77,28 @@ public:
     return b.CreateVector(offsets);
   }
 
-  Offset<plan::Artefact> pack(const Artefact &a) {
-    auto prepared = packAll(a.prepared);
-    auto states = packAll(a.states);
-    auto functions = packAll(a.functions);
-    std::vector<Offset<plan::Code>> code;
-    for (size_t i = 0; i < a.code.size(); ++i)
-      code.push_back(pack(a.code[i], uint32_t(i)));
+  /// Code sections are numbered in the order of programs and codes; `weights` are the section
+  /// numbers of each program's prepared weights.
+  Offset<plan::Artefact> pack(const Artefact &a, const std::vector<std::vector<uint32_t>> &weights) {
+    std::vector<Offset<plan::Program>> programs;
+    uint32_t section = 0;
+    for (size_t i = 0; i < a.programs.size(); ++i) {
+      const Program &p = a.programs[i];
+      auto prepared = packAll(p.prepared);
+      auto states = packAll(p.states);
+      auto functions = packAll(p.functions);
+      std::vector<Offset<plan::Code>> code;
+      for (const formats::Code &one : p.code)
+        code.push_back(pack(one, section++));
+      auto packedCode = b.CreateVector(code);
+      programs.push_back(plan::CreateProgram(b, prepared, states, functions, packedCode,
+                                             b.CreateVector(weights[i])));
+    }
     auto producer = b.CreateString(a.producer), hash = b.CreateString(a.modelHash),
          dtype = b.CreateString(a.dtype), config = b.CreateString(a.configJson),
          file = b.CreateString(a.weightsFile), fileHash = b.CreateString(a.weightsHash);
-    return plan::CreateArtefact(b, producer, hash, dtype, config, file, fileHash, prepared, states,
-                                functions, b.CreateVector(code));
+    return plan::CreateArtefact(b, producer, hash, dtype, config, file, fileHash,
+                                b.CreateVector(programs));
   }
 
 private:
@@ -105,7 +115,7 @@ private:
     auto name = b.CreateString(s.name), from = b.CreateString(s.initialFrom);
     auto shape = b.CreateVector(s.shape);
     return plan::CreateState(b, name, uint8_t(s.dtype), shape, uint8_t(s.layout), s.openChunk,
-                             s.initial, from, s.initialExp);
+                             s.initial, from, s.initialExp, s.copies);
   }
   Offset<plan::Argument> pack(const Argument &a) {
     plan::Width w = width(a.width);
@@ -114,12 +124,15 @@ private:
     return plan::CreateArgument(b, name, uint8_t(a.kind), uint8_t(a.dtype), &w, trailing,
                                 a.rowStride, a.bound);
   }
+  Offset<flatbuffers::Vector<const plan::Extent *>> extents(const std::vector<Extent> &list) {
+    std::vector<plan::Extent> out;
+    for (const Extent &e : list)
+      out.emplace_back(uint8_t(e.symbol), e.factor, e.divisor);
+    return b.CreateVectorOfStructs(out);
+  }
   Offset<plan::Variant> pack(const Variant &v) {
-    std::vector<plan::Extent> grid;
-    for (const Extent &e : v.grid)
-      grid.emplace_back(uint8_t(e.symbol), e.factor, e.divisor);
     auto entry = b.CreateString(v.entry);
-    return plan::CreateVariant(b, v.rowTile, entry, b.CreateVectorOfStructs(grid));
+    return plan::CreateVariant(b, v.rowTile, entry, extents(v.grid), v.tileCost);
   }
   Offset<plan::Launch> pack(const Launch &l) {
     auto name = b.CreateString(l.name);
@@ -138,13 +151,22 @@ private:
     return plan::CreateFunction(b, name, inputs, outputs, packedBuffers, launches, f.chunk,
                                 b.CreateVector(f.states));
   }
+  Offset<plan::TensorMap> pack(const TensorMap &m) {
+    auto sizes = extents(m.extents), strides = extents(m.strides);
+    return plan::CreateTensorMap(b, m.buffer, uint8_t(m.dtype), sizes, strides,
+                                 b.CreateVector(m.box), m.swizzle);
+  }
+  Offset<plan::Entry> pack(const formats::Code::Entry &e) {
+    auto name = b.CreateString(e.name);
+    auto maps = packAll(e.tensorMaps);
+    return plan::CreateEntry(b, name, e.offset, e.threads, e.sharedBytes, e.cluster, maps);
+  }
   Offset<plan::Code> pack(const formats::Code &c, uint32_t section) {
     auto target = b.CreateString(c.target);
     auto features = b.CreateVectorOfStrings(c.features);
-    std::vector<Offset<plan::Entry>> entries;
-    for (const formats::Code::Entry &e : c.entries)
-      entries.push_back(plan::CreateEntry(b, b.CreateString(e.name), e.offset));
-    return plan::CreateCode(b, target, features, c.textBytes, section, b.CreateVector(entries));
+    auto entries = packAll(c.entries);
+    return plan::CreateCode(b, uint8_t(c.kind), target, features, c.ptxVersion, c.textBytes,
+                            section, entries);
   }
 
   FlatBufferBuilder &b;
@@ -226,6 +248,7 @@ public:
     out.initial = s.initial();
     out.initialFrom = text(s.initial_from());
     out.initialExp = s.initial_exp();
+    out.copies = s.copies();
     return out;
   }
 
@@ -241,13 +264,18 @@ public:
     return out;
   }
 
+  void extents(std::vector<Extent> &out, const flatbuffers::Vector<const plan::Extent *> *list) {
+    unpackStructs<plan::Extent>(out, list, [](const plan::Extent &e) {
+      return Extent{Symbol(e.symbol()), e.factor(), e.divisor()};
+    });
+  }
+
   Variant unpack(const plan::Variant &v) {
     Variant out;
     out.rowTile = v.row_tile();
     out.entry = text(v.entry());
-    unpackStructs<plan::Extent>(out.grid, v.grid(), [](const plan::Extent &e) {
-      return Extent{Symbol(e.symbol()), e.factor(), e.divisor()};
-    });
+    extents(out.grid, v.grid());
+    out.tileCost = v.tile_cost();
     return out;
   }
 
@@ -280,14 +308,47 @@ public:
     return out;
   }
 
+  TensorMap unpack(const plan::TensorMap &m) {
+    TensorMap out;
+    out.buffer = m.buffer();
+    out.dtype = DType(m.dtype());
+    extents(out.extents, m.extents());
+    extents(out.strides, m.strides());
+    out.box = numbers(m.box());
+    out.swizzle = m.swizzle();
+    return out;
+  }
+
+  formats::Code::Entry unpack(const plan::Entry &e) {
+    formats::Code::Entry out;
+    out.name = text(e.name());
+    out.offset = e.offset();
+    out.threads = e.threads();
+    out.sharedBytes = e.shared_bytes();
+    out.cluster = e.cluster();
+    unpackAll(out.tensorMaps, e.tensor_maps(),
+              [this](const plan::TensorMap &m) { return unpack(m); });
+    return out;
+  }
+
+  /// Everything but the blob.
   formats::Code unpack(const plan::Code &c) {
     formats::Code out;
+    out.kind = CodeKind(c.kind());
     out.target = text(c.target());
     out.features = texts(c.features());
+    out.ptxVersion = c.ptx_version();
     out.textBytes = c.text_bytes();
-    unpackAll(out.entries, c.entries(), [this](const plan::Entry &e) {
-      return formats::Code::Entry{text(e.name()), e.offset()};
-    });
+    unpackAll(out.entries, c.entries(), [this](const plan::Entry &e) { return unpack(e); });
+    return out;
+  }
+
+  /// Everything but code and embedded weights.
+  Program unpack(const plan::Program &p) {
+    Program out;
+    unpackAll(out.prepared, p.prepared(), [this](const plan::Prepared &x) { return unpack(x); });
+    unpackAll(out.states, p.states(), [this](const plan::State &x) { return unpack(x); });
+    unpackAll(out.functions, p.functions(), [this](const plan::Function &x) { return unpack(x); });
     return out;
   }
 
@@ -370,41 +431,52 @@ Result<Contents> readContents(const uint8_t *data, uint64_t size, const std::str
   a.configJson = unpacker.text(root.config_json());
   a.weightsFile = unpacker.text(root.weights_file());
   a.weightsHash = unpacker.text(root.weights_hash());
-  auto one = [&](const auto &table) { return unpacker.unpack(table); };
-  unpacker.unpackAll(a.prepared, root.prepared(), one);
-  unpacker.unpackAll(a.states, root.states(), one);
-  unpacker.unpackAll(a.functions, root.functions(), one);
+  unpacker.unpackAll(a.programs, root.programs(),
+                     [&](const plan::Program &p) { return unpacker.unpack(p); });
   if (unpacker.exceeded())
     return fail(corrupted + "the plan is malformed");
 
-  for (uint32_t i = 0; root.code() && i < root.code()->size(); ++i) {
-    const plan::Code &code = *root.code()->Get(i);
-    a.code.push_back(unpacker.unpack(code));
-    if (code.section() >= contents.sections.size())
-      return fail(corrupted + "code " + std::to_string(i) + " has no section");
-    const Section &section = contents.sections[code.section()];
-    if (section.kind != uint32_t(SectionKind::Code) || section.index != i)
-      return fail(corrupted + "code " + std::to_string(i) + " has no section");
-    const uint8_t *blob = data + section.offset;
-    if (crc32(blob, section.bytes) != section.checksum)
-      return fail(corrupted + "the checksum of the code for " + inQuotes(a.code.back().target) +
-                  " does not match; copy or compile it again");
-    a.code.back().blob.assign(blob, blob + section.bytes);
-  }
-  if (unpacker.exceeded())
-    return fail(corrupted + "the plan is malformed");
-  size_t codeSections = 0;
-  for (const Section &section : contents.sections) {
-    codeSections += section.kind == uint32_t(SectionKind::Code);
-    if (section.kind != uint32_t(SectionKind::Weight))
+  // Sections belong to one code each, or to one or more equal weights.
+  size_t codes = 0, weights = 0;
+  for (size_t i = 0; i < a.programs.size(); ++i) {
+    Program &program = a.programs[i];
+    const plan::Program &packed = *root.programs()->Get(uint32_t(i));
+    for (uint32_t j = 0; packed.code() && j < packed.code()->size(); ++j) {
+      const plan::Code &code = *packed.code()->Get(j);
+      program.code.push_back(unpacker.unpack(code));
+      if (unpacker.exceeded())
+        return fail(corrupted + "the plan is malformed");
+      const formats::Code &unpacked = program.code.back();
+      if (code.section() >= contents.sections.size())
+        return fail(corrupted + "code " + inQuotes(unpacked.target) + " has no section");
+      const Section &section = contents.sections[code.section()];
+      if (section.kind != uint32_t(SectionKind::Code) || section.index != codes++)
+        return fail(corrupted + "code " + inQuotes(unpacked.target) + " has no section");
+      const uint8_t *blob = data + section.offset;
+      if (crc32(blob, section.bytes) != section.checksum)
+        return fail(corrupted + "the checksum of the code for " + inQuotes(unpacked.target) +
+                    " does not match; copy or compile it again");
+      program.code.back().blob.assign(blob, blob + section.bytes);
+    }
+    if (!packed.weights() || packed.weights()->size() == 0)
       continue;
-    if (section.index >= a.prepared.size() ||
-        section.bytes != uint64_t(preparedBytes(a.prepared[section.index])))
+    if (packed.weights()->size() != program.prepared.size())
       return fail(corrupted + "an embedded weight does not fit the plan");
-    a.embedded.resize(a.prepared.size());
-    a.embedded[section.index] = {section.offset, section.bytes};
+    for (uint32_t j = 0; j < packed.weights()->size(); ++j) {
+      uint32_t index = packed.weights()->Get(j);
+      if (index >= contents.sections.size() ||
+          contents.sections[index].kind != uint32_t(SectionKind::Weight) ||
+          contents.sections[index].bytes != uint64_t(preparedBytes(program.prepared[j])))
+        return fail(corrupted + "an embedded weight does not fit the plan");
+      const Section &section = contents.sections[index];
+      program.embedded.push_back({section.offset, section.bytes});
+      // New ones come in order.
+      if (section.index > weights)
+        return fail(corrupted + "an embedded weight does not fit the plan");
+      weights += section.index == weights;
+    }
   }
-  if (codeSections != a.code.size())
+  if (codes + weights != contents.sections.size())
     return fail(corrupted + "a section belongs to nothing");
   OTODUS_RETURN_IF_ERROR(validate(a).in(name));
   return contents;
@@ -446,23 +518,45 @@ private:
   std::vector<uint8_t> *memory_ = nullptr;
 };
 
+/// Which prepared weights are embedded, each once though several programs may use it.
+struct EmbeddedWeight {
+  size_t program, index;
+};
+
 Status writeTo(Sink &sink, const Artefact &artefact, const WeightSource &weights) {
   Artefact checked = artefact;
-  checked.embedded.clear();
+  for (Program &program : checked.programs)
+    program.embedded.clear();
   if (Status status = validate(checked); !status.isOk())
     return Status(otodus::Code::Internal, "the compiler made an artefact that breaks its rules: " +
-                                      status.message());
-  FlatBufferBuilder builder(1 << 16);
-  builder.Finish(Packer(builder).pack(artefact), plan::ArtefactIdentifier());
+                                              status.message());
 
   std::vector<Section> sections;
-  for (size_t i = 0; i < artefact.code.size(); ++i)
-    sections.push_back({0, artefact.code[i].blob.size(), uint32_t(SectionKind::Code), uint32_t(i),
-                        0, 0});
+  std::vector<const formats::Code *> codes;
+  for (const Program &program : artefact.programs)
+    for (const formats::Code &code : program.code) {
+      sections.push_back(
+          {0, code.blob.size(), uint32_t(SectionKind::Code), uint32_t(codes.size()), 0, 0});
+      codes.push_back(&code);
+    }
+  std::vector<EmbeddedWeight> embedded;
+  std::vector<std::vector<uint32_t>> weightSections(artefact.programs.size());
   if (weights)
-    for (size_t i = 0; i < artefact.prepared.size(); ++i)
-      sections.push_back({0, uint64_t(preparedBytes(artefact.prepared[i])),
-                          uint32_t(SectionKind::Weight), uint32_t(i), 0, 0});
+    for (size_t p = 0; p < artefact.programs.size(); ++p)
+      for (size_t i = 0; i < artefact.programs[p].prepared.size(); ++i) {
+        const Prepared &prepared = artefact.programs[p].prepared[i];
+        auto known = std::find_if(embedded.begin(), embedded.end(), [&](const EmbeddedWeight &e) {
+          return artefact.programs[e.program].prepared[e.index] == prepared;
+        });
+        weightSections[p].push_back(uint32_t(codes.size() + (known - embedded.begin())));
+        if (known != embedded.end())
+          continue;
+        sections.push_back({0, uint64_t(preparedBytes(prepared)), uint32_t(SectionKind::Weight),
+                            uint32_t(embedded.size()), 0, 0});
+        embedded.push_back({p, i});
+      }
+  FlatBufferBuilder builder(1 << 16);
+  builder.Finish(Packer(builder).pack(artefact, weightSections), plan::ArtefactIdentifier());
 
   FileHeader header = {};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
@@ -482,13 +576,16 @@ Status writeTo(Sink &sink, const Artefact &artefact, const WeightSource &weights
     OTODUS_RETURN_IF_ERROR(sink.pad());
     const uint8_t *data = nullptr;
     if (section.kind == uint32_t(SectionKind::Code)) {
-      data = artefact.code[section.index].blob.data();
+      data = codes[section.index]->blob.data();
     } else {
       bytes.clear();
-      OTODUS_RETURN_IF_ERROR(weights(section.index, bytes));
+      EmbeddedWeight from = embedded[section.index];
+      OTODUS_RETURN_IF_ERROR(weights(from.program, from.index, bytes));
       if (bytes.size() != section.bytes)
         return Status(otodus::Code::Internal,
-                      "weight " + inQuotes(artefact.prepared[section.index].name) + ": " +
+                      "weight " +
+                          inQuotes(artefact.programs[from.program].prepared[from.index].name) +
+                          ": " +
                           std::to_string(section.bytes) + " prepared bytes expected, " +
                           std::to_string(bytes.size()) + " came");
       data = bytes.data();
@@ -582,28 +679,37 @@ const Artefact &ArtefactFile::artefact() const { return impl_->contents.artefact
 const std::string &ArtefactFile::path() const { return impl_->path; }
 uint64_t ArtefactFile::size() const { return impl_->size; }
 
-const uint8_t *ArtefactFile::weight(size_t index) const {
-  const auto &embedded = artefact().embedded;
+const uint8_t *ArtefactFile::weight(size_t program, size_t index) const {
+  if (program >= artefact().programs.size())
+    return nullptr;
+  const auto &embedded = artefact().programs[program].embedded;
   if (index >= embedded.size() || embedded[index].bytes == 0)
     return nullptr;
   return impl_->data + embedded[index].offset;
 }
 
 Status ArtefactFile::verifyWeights() const {
-  for (const Section &section : impl_->contents.sections) {
+  const std::vector<Section> &sections = impl_->contents.sections;
+  for (const Section &section : sections) {
     if (section.kind != uint32_t(SectionKind::Weight))
       continue;
     uint32_t found = crc32(impl_->data + section.offset, section.bytes);
     impl_->mapping.dropPages(impl_->data + section.offset, section.bytes);
-    if (found != section.checksum)
-      return Status(otodus::Code::File, path() + ": corrupted: the checksum of embedded weight " +
-                                    inQuotes(artefact().prepared[section.index].name) +
-                                    " does not match; copy or compile it again");
+    if (found == section.checksum)
+      continue;
+    std::string name;
+    for (const Program &program : artefact().programs)
+      for (size_t i = 0; i < program.embedded.size() && name.empty(); ++i)
+        if (program.embedded[i].offset == section.offset)
+          name = program.prepared[i].name;
+    return Status(otodus::Code::File, path() + ": corrupted: the checksum of embedded weight " +
+                                          inQuotes(name) +
+                                          " does not match; copy or compile it again");
   }
   return Status::ok();
 }
 
-void ArtefactFile::dropPages(size_t index) const {
-  if (const uint8_t *data = weight(index))
-    impl_->mapping.dropPages(data, artefact().embedded[index].bytes);
+void ArtefactFile::dropPages(size_t program, size_t index) const {
+  if (const uint8_t *data = weight(program, index))
+    impl_->mapping.dropPages(data, artefact().programs[program].embedded[index].bytes);
 }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <set>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 
 using namespace otodus;
@@ -73,6 +74,7 @@ int64_t State::bytes() const {
     for (int64_t extent : shape)
       if (bytes = product({bytes, extent}); bytes < 0)
         return -1;
+    bytes = product({padTo(bytes, 64), copies});
     break;
   case StateLayout::Lanes:
     if (shape.size() != 2 && (shape.size() != 3 || shape[2] != 2))
@@ -84,6 +86,13 @@ int64_t State::bytes() const {
     if (shape.size() != 3)
       return -1;
     bytes = product({shape[1], pad(shape[0]), pad(shape[2]), size});
+    break;
+  case StateLayout::Rows:
+    if (shape.empty())
+      return -1;
+    for (size_t i = 0; i < shape.size(); ++i)
+      if (bytes = product({bytes, i + 1 == shape.size() ? pad(shape[i]) : shape[i]}); bytes < 0)
+        return -1;
     break;
   }
   return bytes < 0 ? -1 : padTo(bytes, 64);
@@ -99,7 +108,7 @@ int64_t formats::preparedBytes(const Prepared &p) {
   case PrepareKind::Table:
     if (!isWidth(p.columns) || !isWidth(p.rows))
       return -1;
-    return padTo(product({p.rows.logical(), p.columns.padded(), size}), 64);
+    return product({p.rows.padded(), p.columns.padded(), size});
   case PrepareKind::Panels:
   case PrepareKind::PanelsTransposed:
     if (!isWidth(p.columns) || !isWidth(p.rows))
@@ -176,7 +185,7 @@ Status checkPrepared(const Prepared &p, const std::string &where) {
 Status checkState(const State &s, const std::string &where) {
   if (!isType(s.dtype))
     return fault(where, "unknown element type " + std::to_string(int(s.dtype)));
-  if (!isOneOf(s.layout, StateLayout::Values))
+  if (!isOneOf(s.layout, StateLayout::Rows))
     return fault(where, "unknown layout " + std::to_string(int(s.layout)));
   for (int64_t extent : s.shape)
     if (extent < 1)
@@ -186,6 +195,9 @@ Status checkState(const State &s, const std::string &where) {
   if ((s.layout == StateLayout::Keys || s.layout == StateLayout::Values) &&
       s.dtype != DType::F32 && s.dtype != DType::BF16)
     return fault(where, "layouts Keys and Values must hold f32 or bf16");
+  if (s.copies < 1 || s.copies > 4096 || (s.copies > 1 && s.layout != StateLayout::Plain))
+    return fault(where, "expected 1 to 4096 copies, and one unless the layout is Plain, found " +
+                            std::to_string(s.copies));
   if (s.bytes() < 0)
     return fault(where, "the shape does not fit the layout, or its size overflows");
   if (s.openChunk && s.shape.empty())
@@ -221,7 +233,7 @@ Status checkArgument(const Argument &a, const std::string &where) {
   return Status::ok();
 }
 
-Status checkBuffer(const Artefact &artefact, const Function &f, const Buffer &b,
+Status checkBuffer(const Program &program, const Function &f, const Buffer &b,
                    const std::string &where) {
   auto range = [&](const char *what, size_t size) {
     if (b.index < 0 || uint64_t(b.index) >= size)
@@ -232,9 +244,9 @@ Status checkBuffer(const Artefact &artefact, const Function &f, const Buffer &b,
     return fault(where, "unknown symbol " + std::to_string(int(b.symbol)));
   switch (b.kind) {
   case BufferKind::Prepared:
-    return range("prepared weight", artefact.prepared.size());
+    return range("prepared weight", program.prepared.size());
   case BufferKind::State:
-    OTODUS_RETURN_IF_ERROR(range("state", artefact.states.size()));
+    OTODUS_RETURN_IF_ERROR(range("state", program.states.size()));
     if (std::find(f.states.begin(), f.states.end(), b.index) == f.states.end())
       return fault(where, "state " + std::to_string(b.index) +
                               " is not among the function's states");
@@ -256,19 +268,28 @@ Status checkBuffer(const Artefact &artefact, const Function &f, const Buffer &b,
   case BufferKind::Scalars:
     return Status::ok();
   case BufferKind::Gradient:
-    return range("parameter", artefact.parameters.size());
+    return range("parameter", program.parameters.size());
   case BufferKind::StateGradient:
-    return range("state", artefact.states.size());
+    return range("state", program.states.size());
   case BufferKind::Arena:
     return range("arena", 5);
   }
   return fault(where, "unknown kind " + std::to_string(int(b.kind)));
 }
 
+using Entries = std::unordered_map<std::string_view, const formats::Code::Entry *>;
 using Names = std::unordered_set<std::string_view>;
 
-Status checkLaunch(const Artefact &artefact, const Function &f, const Launch &l,
-                   const std::vector<Names> &entries, const std::string &where) {
+bool isExtent(const Extent &e) {
+  constexpr int64_t kMost = int64_t(1) << 40;
+  return isSymbol(e.symbol) && e.factor >= 1 && e.factor <= kMost && e.divisor >= 1 &&
+         e.divisor <= kMost;
+}
+
+constexpr int64_t kMaxRowTile = int64_t(1) << 16, kMaxTileCost = int64_t(1) << 32;
+
+Status checkLaunch(const Program &program, const Function &f, const Launch &l,
+                   const std::vector<Entries> &entries, const std::string &where) {
   if (!isSymbol(l.rowSymbol))
     return fault(where, "unknown row symbol " + std::to_string(int(l.rowSymbol)));
   for (int64_t index : l.buffers)
@@ -278,28 +299,36 @@ Status checkLaunch(const Artefact &artefact, const Function &f, const Launch &l,
     return fault(where, "it has no variant");
   std::set<int64_t> tiles;
   for (const Variant &v : l.variants) {
-    if (v.rowTile < 0 || v.rowTile > kRowSlack)
+    if (v.rowTile < 0 || (v.rowTile > kRowSlack && !program.isGpu()))
       return fault(where, "row tile " + std::to_string(v.rowTile) + " is not between 0 and " +
                               std::to_string(kRowSlack) + ", the rows that buffers have to spare");
+    if (v.rowTile > kMaxRowTile || v.tileCost < 0 || v.tileCost > kMaxTileCost)
+      return fault(where, "row tile " + std::to_string(v.rowTile) + " of cost " +
+                              std::to_string(v.tileCost) + " is out of range");
     if (!tiles.insert(v.rowTile).second)
       return fault(where, "two variants for row tile " + std::to_string(v.rowTile));
     if (v.rowTile == 0 && l.variants.size() > 1)
       return fault(where, "a variant for all row tiles beside others");
     for (const Extent &e : v.grid)
-      if (!isSymbol(e.symbol) || e.factor < 1 || e.factor > int64_t(1) << 40 || e.divisor < 1 ||
-          e.divisor > int64_t(1) << 40)
+      if (!isExtent(e))
         return fault(where, "a grid extent is not factor * ceil(symbol / divisor) with both "
                             "between 1 and 2^40");
-    for (size_t c = 0; c < entries.size(); ++c)
-      if (!entries[c].count(v.entry))
-        return fault(where, "code for " + inQuotes(artefact.code[c].target) + " has no entry " +
+    for (size_t c = 0; c < entries.size(); ++c) {
+      auto entry = entries[c].find(v.entry);
+      if (entry == entries[c].end())
+        return fault(where, "code for " + inQuotes(program.code[c].target) + " has no entry " +
                                 inQuotes(v.entry));
+      for (const TensorMap &map : entry->second->tensorMaps)
+        if (map.buffer < 0 || uint64_t(map.buffer) >= l.buffers.size())
+          return outOfRange(where + ", tensor map of " + inQuotes(v.entry), "buffer", map.buffer,
+                            l.buffers.size());
+    }
   }
   return Status::ok();
 }
 
-Status checkFunction(const Artefact &artefact, const Function &f,
-                     const std::vector<Names> &entries, const std::string &where) {
+Status checkFunction(const Program &program, const Function &f,
+                     const std::vector<Entries> &entries, const std::string &where) {
   for (bool output : {false, true}) {
     const auto &list = output ? f.outputs : f.inputs;
     std::set<std::string_view> names;
@@ -314,11 +343,11 @@ Status checkFunction(const Artefact &artefact, const Function &f,
     return fault(where, "negative chunk " + std::to_string(f.chunk));
   std::set<int64_t> seen;
   for (int64_t index : f.states) {
-    if (index < 0 || uint64_t(index) >= artefact.states.size())
-      return outOfRange(where, "state", index, artefact.states.size());
+    if (index < 0 || uint64_t(index) >= program.states.size())
+      return outOfRange(where, "state", index, program.states.size());
     if (!seen.insert(index).second)
       return fault(where, "state " + std::to_string(index) + " is listed twice");
-    const State &state = artefact.states[size_t(index)];
+    const State &state = program.states[size_t(index)];
     if (state.openChunk && state.shape[0] != f.chunk)
       return fault(where, "state " + inQuotes(state.name) + " holds chunks of " +
                               std::to_string(state.shape[0]) + ", the function's chunk is " +
@@ -326,28 +355,132 @@ Status checkFunction(const Artefact &artefact, const Function &f,
   }
   for (size_t i = 0; i < f.buffers.size(); ++i)
     OTODUS_RETURN_IF_ERROR(
-        checkBuffer(artefact, f, f.buffers[i], where + ", " + at("buffer", i, "")));
+        checkBuffer(program, f, f.buffers[i], where + ", " + at("buffer", i, "")));
   for (size_t i = 0; i < f.launches.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(checkLaunch(artefact, f, f.launches[i], entries,
+    OTODUS_RETURN_IF_ERROR(checkLaunch(program, f, f.launches[i], entries,
                                        where + ", " + at("launch", i, f.launches[i].name)));
-  if (!f.launches.empty() && artefact.code.empty())
+  if (!f.launches.empty() && program.code.empty())
     return fault(where, "it launches kernels, but there is no code");
   return Status::ok();
 }
 
+Status checkTensorMap(const TensorMap &map, const std::string &where) {
+  size_t rank = map.extents.size();
+  if (rank < 1 || rank > 5 || map.strides.size() != rank - 1 || map.box.size() != rank)
+    return fault(where, "a tensor map has 1 to 5 extents, as many box sizes and one stride less");
+  if (map.dtype != DType::F32 && map.dtype != DType::BF16 && map.dtype != DType::I32)
+    return fault(where, "a tensor map has elements of f32, bf16 or i32");
+  for (const Extent &extent : map.extents)
+    if (!isExtent(extent))
+      return fault(where, "an extent of a tensor map is out of range");
+  for (const Extent &stride : map.strides)
+    if (!isExtent(stride) || stride.factor % 16 != 0)
+      return fault(where, "strides of a tensor map are multiples of 16 bytes");
+  for (int64_t size : map.box)
+    if (size < 1 || size > 256)
+      return fault(where, "a tensor map's box has 1 to 256 elements along each extent, found " +
+                              std::to_string(size));
+  if (map.swizzle != 0 && map.swizzle != 32 && map.swizzle != 64 && map.swizzle != 128)
+    return fault(where, "expected a swizzle of 0, 32, 64 or 128 bytes, found " +
+                            std::to_string(map.swizzle));
+  int64_t inner = map.box[0] * sizeOf(map.dtype);
+  if (inner % 16 != 0 || (map.swizzle && inner > map.swizzle))
+    return fault(where, "a tensor map's box is " + std::to_string(inner) +
+                            " bytes wide, expected a multiple of 16 and at most the swizzle's " +
+                            std::to_string(map.swizzle));
+  return Status::ok();
+}
+
+/// What every GPU and the simulator can launch.
+Status checkKernel(const formats::Code::Entry &entry, const std::string &where) {
+  if (entry.threads < 32 || entry.threads > 1024 || entry.threads % 32 != 0)
+    return fault(where, "expected 32 to 1024 threads in whole warps, found " +
+                            std::to_string(entry.threads));
+  if (entry.sharedBytes < 0 || entry.sharedBytes > 256 * 1024)
+    return fault(where, std::to_string(entry.sharedBytes) + " bytes of shared memory");
+  if (entry.cluster < 1 || entry.cluster > 16)
+    return fault(where,
+                 "expected clusters of 1 to 16 blocks, found " + std::to_string(entry.cluster));
+  for (const TensorMap &map : entry.tensorMaps)
+    OTODUS_RETURN_IF_ERROR(checkTensorMap(map, where));
+  return Status::ok();
+}
+
 Status checkCode(const formats::Code &c, const std::string &where) {
-  if (c.textBytes > (uint64_t(c.blob.size()) + 4095) / 4096 * 4096)
+  if (!isOneOf(c.kind, CodeKind::Cubin))
+    return fault(where, "unknown kind " + std::to_string(int(c.kind)));
+  bool blob = c.kind == CodeKind::Host || c.kind == CodeKind::Sim;
+  const char *device = c.kind == CodeKind::Host  ? "cpu"
+                       : c.kind == CodeKind::Sim ? "sim"
+                                                 : "cuda";
+  if (c.target.substr(0, c.target.find(':')) != device)
+    return fault(where, "code of this kind is for " + inQuotes(device));
+  if (c.kind == CodeKind::PTX && (c.ptxVersion < 60 || c.ptxVersion > 255))
+    return fault(where, "unknown PTX version " + std::to_string(c.ptxVersion));
+  if (blob && c.textBytes > (uint64_t(c.blob.size()) + 4095) / 4096 * 4096)
     return fault(where, "text of " + std::to_string(c.textBytes) + " bytes in a blob of " +
                             std::to_string(c.blob.size()));
+  if (!blob && (c.blob.empty() || c.textBytes != 0))
+    return fault(where, "PTX and cubins have bytes and no text size");
   Names names;
   for (const formats::Code::Entry &entry : c.entries) {
-    if (entry.offset >= std::min<uint64_t>(c.textBytes, c.blob.size()))
-      return fault(where, "entry " + inQuotes(entry.name) + " at " +
-                              std::to_string(entry.offset) + " lies outside the text");
+    std::string there = where + ", entry " + inQuotes(entry.name);
+    if (blob ? entry.offset >= std::min<uint64_t>(c.textBytes, c.blob.size()) : entry.offset != 0)
+      return fault(there, "its offset " + std::to_string(entry.offset) + " lies outside the text");
     if (!names.insert(entry.name).second)
-      return fault(where, "entry " + inQuotes(entry.name) + " appears twice");
+      return fault(there, "appears twice");
+    if (c.kind != CodeKind::Host)
+      OTODUS_RETURN_IF_ERROR(checkKernel(entry, there));
   }
   return Status::ok();
+}
+
+Status checkProgram(const Program &program, const std::string &where) {
+  auto there = [&](const char *what, size_t index, const std::string &name) {
+    return (where.empty() ? "" : where + ", ") + at(what, index, name);
+  };
+  for (size_t i = 0; i < program.prepared.size(); ++i)
+    OTODUS_RETURN_IF_ERROR(checkPrepared(
+        program.prepared[i], there("prepared weight", i, program.prepared[i].name)));
+
+  Names names;
+  for (size_t i = 0; i < program.states.size(); ++i) {
+    std::string state = there("state", i, program.states[i].name);
+    OTODUS_RETURN_IF_ERROR(checkState(program.states[i], state));
+    if (!names.insert(program.states[i].name).second)
+      return fault(state, "the name appears twice");
+  }
+
+  std::vector<Entries> entries;
+  for (size_t i = 0; i < program.code.size(); ++i) {
+    const formats::Code &code = program.code[i];
+    std::string place = there("code", i, code.target);
+    OTODUS_RETURN_IF_ERROR(checkCode(code, place));
+    if ((code.kind == CodeKind::Host) == program.isGpu())
+      return fault(place, "code for a processor and for a GPU cannot share a program");
+    Entries &known = entries.emplace_back();
+    for (const formats::Code::Entry &entry : code.entries)
+      known.emplace(entry.name, &entry);
+  }
+
+  names.clear();
+  for (size_t i = 0; i < program.functions.size(); ++i) {
+    const Function &f = program.functions[i];
+    std::string function = there("function", i, f.name);
+    OTODUS_RETURN_IF_ERROR(checkFunction(program, f, entries, function));
+    if (!names.insert(f.name).second)
+      return fault(function, "the name appears twice");
+  }
+  if (!program.embedded.empty() && program.embedded.size() != program.prepared.size())
+    return fault(there("embedded weights", program.embedded.size(), ""),
+                 "expected one for each of " + std::to_string(program.prepared.size()) +
+                     " prepared weights");
+  return Status::ok();
+}
+
+/// States are carried from program to program through files, so what is outside must agree.
+bool sameOutside(const State &a, const State &b) {
+  return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape && a.openChunk == b.openChunk;
 }
 } // namespace
 
@@ -360,42 +493,31 @@ Status formats::validate(const Artefact &artefact) {
   if (!artefact.modelHash.empty() && (artefact.modelHash.size() != 64 || !hex))
     return fault("model hash", "expected 64 lower-case hex digits or none, found " +
                                    inQuotes(artefact.modelHash));
-  for (size_t i = 0; i < artefact.prepared.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(
-        checkPrepared(artefact.prepared[i], at("prepared weight", i, artefact.prepared[i].name)));
-
-  Names names;
-  for (size_t i = 0; i < artefact.states.size(); ++i) {
-    std::string where = at("state", i, artefact.states[i].name);
-    OTODUS_RETURN_IF_ERROR(checkState(artefact.states[i], where));
-    if (!names.insert(artefact.states[i].name).second)
-      return fault(where, "the name appears twice");
+  if (artefact.programs.empty())
+    return fault("programs", "there is none");
+  std::set<std::pair<CodeKind, std::string_view>> targets;
+  for (size_t i = 0; i < artefact.programs.size(); ++i) {
+    const Program &program = artefact.programs[i], &first = artefact.programs.front();
+    std::string where = artefact.programs.size() > 1 ? at("program", i, "") : std::string();
+    OTODUS_RETURN_IF_ERROR(checkProgram(program, where));
+    if (!std::equal(program.states.begin(), program.states.end(), first.states.begin(),
+                    first.states.end(), sameOutside))
+      return fault(where, "its states are not those of program 0");
+    for (const formats::Code &code : program.code)
+      if (!targets.insert({code.kind, code.target}).second)
+        return fault(where.empty() ? "code" : where,
+                     "target " + inQuotes(code.target) + " appears twice");
   }
-
-  std::vector<Names> entries;
-  Names targets;
-  for (size_t i = 0; i < artefact.code.size(); ++i) {
-    const formats::Code &code = artefact.code[i];
-    std::string where = at("code", i, code.target);
-    OTODUS_RETURN_IF_ERROR(checkCode(code, where));
-    if (!targets.insert(code.target).second)
-      return fault(where, "the target appears twice");
-    Names &known = entries.emplace_back();
-    for (const formats::Code::Entry &entry : code.entries)
-      known.insert(entry.name);
-  }
-
-  names.clear();
-  for (size_t i = 0; i < artefact.functions.size(); ++i) {
-    const Function &f = artefact.functions[i];
-    std::string where = at("function", i, f.name);
-    OTODUS_RETURN_IF_ERROR(checkFunction(artefact, f, entries, where));
-    if (!names.insert(f.name).second)
-      return fault(where, "the name appears twice");
-  }
-  if (!artefact.embedded.empty() && artefact.embedded.size() != artefact.prepared.size())
-    return fault("embedded weights", std::to_string(artefact.embedded.size()) + " for " +
-                                         std::to_string(artefact.prepared.size()) +
-                                         " prepared weights");
   return Status::ok();
+}
+
+void Artefact::add(Program program) {
+  for (Program &known : programs)
+    if (known.isGpu() == program.isGpu() && known.prepared == program.prepared &&
+        known.states == program.states && known.functions == program.functions) {
+      for (formats::Code &code : program.code)
+        known.code.push_back(std::move(code));
+      return;
+    }
+  programs.push_back(std::move(program));
 }

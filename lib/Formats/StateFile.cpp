@@ -447,12 +447,16 @@ Status formats::checkState(const StateFile &state, const Artefact &artefact,
   if (state.dtype != artefact.dtype)
     return fail("state saved under --dtype=" + state.dtype + ", but this model computes in " +
                 artefact.dtype + "; use the same dtype");
-  if (state.states.size() != artefact.states.size())
-    return fail("expected " + std::to_string(artefact.states.size()) + " states, found " +
+  // All programs of an artefact carry the same states.
+  static const std::vector<State> none;
+  const std::vector<State> &states =
+      artefact.programs.empty() ? none : artefact.programs.front().states;
+  if (state.states.size() != states.size())
+    return fail("expected " + std::to_string(states.size()) + " states, found " +
                 std::to_string(state.states.size()));
   for (size_t i = 0; i < state.states.size(); ++i) {
     const StateTensor &have = state.states[i];
-    const State &want = artefact.states[i];
+    const State &want = states[i];
     if (have.name != want.name || have.dtype != want.dtype || have.shape != want.shape ||
         have.openChunk != want.openChunk)
       return fail("state " + std::to_string(i) + " is " + inQuotes(have.name) +

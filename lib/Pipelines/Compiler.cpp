@@ -2,6 +2,7 @@
 
 #include "otodus/Pipelines/Compiler.h"
 
+#include "CompileGpu.h"
 #include "ModelPipeline.h"
 
 #include "otodus/Codegen/CPU/Machine.h"
@@ -24,6 +25,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
+
+#include <set>
 
 using namespace mlir;
 
@@ -72,6 +75,8 @@ Status enableRemarks(MLIRContext *context, const std::string &categories) {
   return Status::ok();
 }
 
+} // namespace
+
 Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
                 llvm::function_ref<void(OpPassManager &)> build) {
   PassManager pm(module->getContext(), ModuleOp::getOperationName());
@@ -89,12 +94,14 @@ Status runStage(ModuleOp module, const CompileOptions &options, StringRef name,
                                  (reported ? " (see the error above)" : ", and gave no reason"));
 }
 
+namespace {
+
 /// The passes of stage `from` expect what the stages before left behind; a module by hand may
 /// be at another one.
 Status verifyGiven(ModuleOp module, const CompileOptions &options) {
   StringRef later;
-  if (options.from < Stage::LLVM && !module.getOps<LLVM::LLVMFuncOp>().empty())
-    later = "llvm";
+  if (options.from < Stage::NVVM && !module.getOps<LLVM::LLVMFuncOp>().empty())
+    later = isGpuTarget(options.target) ? "nvvm" : "llvm";
   if (options.from < Stage::Kernel &&
       (llvm::any_of(module.getOps<func::FuncOp>(),
                     [](func::FuncOp function) { return function->hasAttr("mega.grid"); }) ||
@@ -107,7 +114,7 @@ Status verifyGiven(ModuleOp module, const CompileOptions &options) {
     return Status(Code::Input, "this module is at the " + later.str() + " stage; add --from=" +
                                    later.str() + " to otodus compile");
   for (auto [stage, name] : {std::pair(Stage::Fused, "fused"), std::pair(Stage::Kernel, "kernel")}) {
-    if (options.from < stage || options.from >= Stage::LLVM)
+    if (options.from < stage || options.from > Stage::Kernel)
       continue;
     Status gate = runStage(module, options, name, [name = name](OpPassManager &pm) {
       VerifyStageOptions verify;
@@ -148,12 +155,16 @@ OwningOpRef<ModuleOp> kernelsOf(ModuleOp module) {
   return kernels;
 }
 
-std::string hashOf(const formats::Artefact &artefact) {
+/// The same for every target of a model: how its weights are prepared and in which order they are
+/// used does not matter.
+std::string hashOf(const formats::Artefact &artefact, const formats::Program &program) {
   std::string text = artefact.configJson + "\n" + artefact.dtype + "\n";
-  for (const formats::Prepared &prepared : artefact.prepared)
-    for (const std::string &source : prepared.sources)
-      text += source + "\n";
-  for (const formats::State &state : artefact.states) {
+  std::set<std::string> sources;
+  for (const formats::Prepared &prepared : program.prepared)
+    sources.insert(prepared.sources.begin(), prepared.sources.end());
+  for (const std::string &source : sources)
+    text += source + "\n";
+  for (const formats::State &state : program.states) {
     text += state.name;
     for (int64_t size : state.shape)
       text += " " + std::to_string(size);
@@ -162,7 +173,7 @@ std::string hashOf(const formats::Artefact &artefact) {
   return formats::sha256Hex(text);
 }
 
-/// Everything of an artefact but its code, from a module at the kernel stage.
+/// An artefact with one program without code, from a module at the kernel stage.
 Status describe(ModuleOp module, formats::Artefact &artefact) {
   artefact.producer = "otodus " OTODUS_VERSION;
   auto attribute = [&](StringRef name) {
@@ -174,10 +185,11 @@ Status describe(ModuleOp module, formats::Artefact &artefact) {
     artefact.dtype = "f32";
   artefact.configJson = attribute("mega.config");
   artefact.weightsFile = attribute("mega.weights");
-  if (failed(buildHostPlan(module, artefact))) // the context's handler prints the reason
+  formats::Program &program = artefact.programs.emplace_back();
+  if (failed(buildHostPlan(module, program))) // the context's handler prints the reason
     return Status(Code::Input, "no plan can be made (see the error above)");
-  artefact.modelHash = hashOf(artefact);
-  artefact.embedded.resize(artefact.prepared.size());
+  artefact.modelHash = hashOf(artefact, program);
+  program.embedded.resize(program.prepared.size());
   return Status::ok();
 }
 
@@ -188,16 +200,42 @@ std::optional<Stage> parseStage(const std::string &name) {
       .Case("model", Stage::Model)
       .Case("fused", Stage::Fused)
       .Case("kernel", Stage::Kernel)
+      .Case("gpu", Stage::Gpu)
+      .Case("nvvm", Stage::NVVM)
       .Case("llvm", Stage::LLVM)
       .Case("asm", Stage::Assembly)
+      .Case("ptx", Stage::Ptx)
+      .Case("cubin", Stage::Cubin)
       .Case("artefact", Stage::Artefact)
       .Default(std::nullopt);
 }
 
+/// Whether `stage` is one of only the other kind of target.
+static Status checkStage(const char *flag, Stage stage, const CompileOptions &options) {
+  bool gpu = stage == Stage::Gpu || stage == Stage::NVVM || stage == Stage::Ptx ||
+             stage == Stage::Cubin;
+  bool cpu = stage == Stage::LLVM || stage == Stage::Assembly;
+  if (isGpuTarget(options.target) ? !cpu : !gpu)
+    return Status::ok();
+  return Status(Code::Usage, std::string(flag) + " names a stage that the target '" +
+                                 options.target + "' does not have; a CPU has llvm and asm, a GPU "
+                                                  "gpu, nvvm, ptx and cubin");
+}
+
 Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options) {
-  Result<cpu::Machine> machine = cpu::machineFor(options.target);
+  const bool gpu = isGpuTarget(options.target);
+  Result<cpu::Machine> machine = cpu::Machine();
+  Result<Chip> chip = Chip();
+  if (gpu)
+    chip = chipFor(options.target);
+  else
+    machine = cpu::machineFor(options.target);
   if (!machine.isOk())
     return machine.status();
+  if (!chip.isOk())
+    return chip.status();
+  OTODUS_RETURN_IF_ERROR(checkStage("--emit", options.stopAfter, options));
+  OTODUS_RETURN_IF_ERROR(checkStage("--from", options.from, options));
 
   OTODUS_RETURN_IF_ERROR(enableRemarks(module->getContext(), options.remarks));
   OTODUS_RETURN_IF_ERROR(loadPlugins(options.plugins));
@@ -225,12 +263,34 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
       return artefact;
   }
   if (options.from < Stage::Kernel) {
-    OTODUS_RETURN_IF_ERROR(runStage(module, options, "kernel", buildKernelStage));
+    OTODUS_RETURN_IF_ERROR(runStage(module, options, "kernel", [&](OpPassManager &pm) {
+      gpu ? buildGpuKernelStage(pm, chip->name) : buildKernelStage(pm);
+    }));
     if (done(Stage::Kernel))
       return artefact;
   }
 
   OwningOpRef<ModuleOp> kernels;
+  if (gpu) {
+    if (options.from <= Stage::Kernel) {
+      OTODUS_RETURN_IF_ERROR(describe(module, artefact));
+      kernels = kernelsOf(module);
+    } else if (options.stopAfter == Stage::Artefact) {
+      return Status(Code::Usage, "an artefact cannot be made from the gpu or nvvm stage, which has "
+                                 "no plan; start from the kernel stage, or stop at ptx or cubin");
+    } else {
+      kernels = module.clone();
+    }
+    std::vector<formats::Code> code;
+    Status made = compileGpuKernels(*kernels, options.from, *chip, options, code);
+    if (!made.isOk())
+      return made.code() == Code::Target || options.from > Stage::Kernel
+                 ? made
+                 : internalError(made, module, options);
+    if (!artefact.programs.empty())
+      artefact.programs.front().code = std::move(code);
+    return artefact;
+  }
   if (options.from < Stage::LLVM) {
     OTODUS_RETURN_IF_ERROR(describe(module, artefact));
     kernels = kernelsOf(module);
@@ -265,7 +325,7 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
   Result<formats::Code> code = emitCode(*kernels, target, options.threads);
   if (!code.isOk())
     return internalError(code.status(), module, options);
-  artefact.code.push_back(std::move(*code));
+  artefact.programs.front().code.push_back(std::move(*code));
   return artefact;
 }
 

@@ -2,13 +2,19 @@
 
 #include "otodus/Codegen/CPU/Passes.h"
 #include "otodus/Codegen/Common/Passes.h"
+#include "otodus/Codegen/Sim/Passes.h"
+#include "otodus/Codegen/GPU/Passes.h"
 #include "otodus/Pipelines/Compiler.h"
 #include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
 #include "otodus/Transforms/Passes.h"
 
+#include "gk/IR/GkOps.h"
+#include "gk/Transforms/Passes.h"
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
+#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/IR/ValueBoundsOpInterfaceImpl.h"
 #include "mlir/Dialect/Arith/IR/ValueBoundsOpInterfaceImpl.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
@@ -32,9 +38,10 @@ using namespace mlir;
 namespace otodus {
 
 void registerAll(DialectRegistry &registry) {
-  registry.insert<mega::MegaDialect, affine::AffineDialect, arith::ArithDialect,
+  registry.insert<gk::GkDialect, mega::MegaDialect, NVVM::NVVMDialect>();
+  registry.insert<affine::AffineDialect, arith::ArithDialect,
                   bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect,
-                  linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
+                  gpu::GPUDialect, linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
                   memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, ub::UBDialect,
                   vector::VectorDialect, x86vector::X86VectorDialect>();
   affine::registerValueBoundsOpInterfaceExternalModels(registry);
@@ -55,9 +62,14 @@ void registerAll(DialectRegistry &registry) {
   otodus::registerTransformsPasses();
   registerCodegenCommonPasses();
   registerCodegenCPUPasses();
+  registerCodegenSimPasses();
+  registerCodegenGPUPasses();
   registerPipelinesPasses();
   mlir::registerTransformsPasses();
+  gk::registerGkTransformsPasses();
+  registerConvertNVVMToLLVMPass();
   registerPipelines();
+  registerGpuPipelines();
 }
 
 } // namespace otodus

@@ -86,6 +86,35 @@ LogicalResult verifyLLVM(ModuleOp module) {
   return failure(found.wasInterrupted());
 }
 
+/// A kernel says how many threads a block has, and nothing in it works on tensors any more.
+LogicalResult verifyGpu(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (!isKernel(function))
+      continue;
+    if (!function->hasAttrOfType<IntegerAttr>("gpu.threads"))
+      return function.emitOpError("is a kernel without gpu.threads after the gpu stage");
+    WalkResult found = function.walk([](Operation *op) -> WalkResult {
+      if (!llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>) &&
+          !llvm::any_of(op->getOperandTypes(), llvm::IsaPred<TensorType>))
+        return success();
+      return op->emitOpError("works on a tensor after the gpu stage");
+    });
+    if (found.wasInterrupted())
+      return failure();
+  }
+  return success();
+}
+
+LogicalResult verifyNVVM(ModuleOp module) {
+  WalkResult found = module.walk<WalkOrder::PreOrder>([&](Operation *op) -> WalkResult {
+    StringRef dialect = op->getName().getDialectNamespace();
+    if (op == module || dialect == "llvm" || dialect == "nvvm" || dialect == "gk")
+      return success();
+    return op->emitOpError("is left after the nvvm stage");
+  });
+  return failure(found.wasInterrupted());
+}
+
 struct VerifyStage : impl::VerifyStageBase<VerifyStage> {
   using VerifyStageBase::VerifyStageBase;
 
@@ -95,9 +124,11 @@ struct VerifyStage : impl::VerifyStageBase<VerifyStage> {
                       .Case("fused", verifyFused)
                       .Case("kernel", verifyKernel)
                       .Case("llvm", verifyLLVM)
+                      .Case("gpu", verifyGpu)
+                      .Case("nvvm", verifyNVVM)
                       .Default(nullptr);
     if (!verify) {
-      getOperation()->emitError("expects the stage fused, kernel or llvm, but got '")
+      getOperation()->emitError("expects the stage fused, kernel, llvm, gpu or nvvm, but got '")
           << stage << "'";
       return signalPassFailure();
     }

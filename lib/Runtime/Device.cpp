@@ -244,29 +244,34 @@ Result<const Device *> findDevice(const std::string &target) {
   return Status(Code::Target, "no device '" + name + "' in this runtime; it has: cpu");
 }
 
-Result<size_t> chooseCode(const std::vector<formats::Code> &codes) {
-  if (codes.empty())
-    return Status(Code::File, "the artefact holds no code; compile it again");
-  std::optional<size_t> best;
+Result<CodeChoice> chooseCode(const formats::Artefact &artefact) {
+  std::optional<CodeChoice> best;
+  size_t most = 0;
   std::string reasons;
-  for (size_t i = 0; i < codes.size(); ++i) {
-    Result<const Device *> device = findDevice(codes[i].target);
-    std::string reason;
-    if (!device.isOk()) {
-      reason = "a device this runtime does not have";
-    } else {
-      std::vector<std::string> missing = (*device)->missing(codes[i]);
-      if (missing.empty()) {
-        if (!best || codes[i].features.size() > codes[*best].features.size())
-          best = i;
-        continue;
+  for (size_t p = 0; p < artefact.programs.size(); ++p)
+    for (size_t i = 0; i < artefact.programs[p].code.size(); ++i) {
+      const formats::Code &code = artefact.programs[p].code[i];
+      Result<const Device *> device = findDevice(code.target);
+      std::string reason;
+      if (!device.isOk()) {
+        reason = "a device this runtime does not have";
+      } else {
+        std::vector<std::string> missing = (*device)->missing(code);
+        if (missing.empty()) {
+          if (!best || code.features.size() > most) {
+            best = {p, i};
+            most = code.features.size();
+          }
+          continue;
+        }
+        reason = join(missing);
       }
-      reason = join(missing);
+      reasons += (reasons.empty() ? "" : "; ") + code.target + " needs " + reason;
     }
-    reasons += (reasons.empty() ? "" : "; ") + codes[i].target + " needs " + reason;
-  }
   if (best)
     return *best;
+  if (reasons.empty())
+    return Status(Code::File, "the artefact holds no code; compile it again");
   return Status(Code::Target, "no code in the artefact runs on this machine: " + reasons +
                                   "; compile again with --target=cpu");
 }

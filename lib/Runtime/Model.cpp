@@ -14,12 +14,13 @@ namespace otodus::runtime {
 
 using formats::Artefact;
 using formats::ArtefactFile;
+using formats::Program;
 
 namespace {
 
 /// The artefact's rules that formats::validate cannot know, since they need the image.
-Status checkEntries(const Artefact &artefact, const Image &image) {
-  for (const formats::Function &function : artefact.functions)
+Status checkEntries(const Program &program, const Image &image) {
+  for (const formats::Function &function : program.functions)
     for (const formats::Launch &launch : function.launches)
       for (const formats::Variant &variant : launch.variants)
         if (!image.find(variant.entry))
@@ -49,11 +50,11 @@ Result<std::vector<double>> initialValue(const formats::State &state, WeightSour
 }
 
 /// Whether anything is to be read from a checkpoint, given which weights are embedded.
-template <typename Embedded> bool needsTensors(const Artefact &artefact, Embedded embedded) {
-  for (size_t i = 0; i < artefact.prepared.size(); ++i)
-    if (!artefact.prepared[i].sources.empty() && !embedded(i))
+template <typename Embedded> bool needsTensors(const Program &program, Embedded embedded) {
+  for (size_t i = 0; i < program.prepared.size(); ++i)
+    if (!program.prepared[i].sources.empty() && !embedded(i))
       return true;
-  for (const formats::State &state : artefact.states)
+  for (const formats::State &state : program.states)
     if (!state.initialFrom.empty())
       return true;
   return false;
@@ -80,15 +81,18 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
   if (options.image) {
     // Without code of its own an artefact cannot name entries of it; everything else
     // is checked when the entries are looked up.
+    if (artefact.programs.empty())
+      return Status(Code::File, "the artefact holds no program; compile it again");
     model->device_ = &cpuDevice();
     model->image_ = options.image;
     model->target_ = "native";
   } else {
     OTODUS_RETURN_IF_ERROR(formats::validate(artefact));
-    Result<size_t> choice = chooseCode(artefact.code);
+    Result<CodeChoice> choice = chooseCode(artefact);
     if (!choice.isOk())
       return choice.status();
-    const formats::Code &code = artefact.code[*choice];
+    model->programIndex_ = choice->program;
+    const formats::Code &code = artefact.programs[choice->program].code[choice->code];
     Result<const Device *> device = findDevice(code.target);
     if (!device.isOk())
       return device.status();
@@ -99,27 +103,38 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
     model->image_ = *image;
     model->target_ = code.target;
     // The image has its own copy.
-    for (formats::Code &other : artefact.code)
-      std::vector<uint8_t>().swap(other.blob);
+    for (Program &other : artefact.programs)
+      for (formats::Code &code : other.code)
+        std::vector<uint8_t>().swap(code.blob);
   }
-  OTODUS_RETURN_IF_ERROR(checkEntries(artefact, *model->image_));
+  const Program &program = artefact.programs[model->programIndex_];
+  OTODUS_RETURN_IF_ERROR(checkEntries(program, *model->image_));
+  std::vector<const std::byte *> embeddedWeights;
+  if (model->programIndex_ < options.embedded.size())
+    embeddedWeights = options.embedded[model->programIndex_];
+  embeddedWeights.resize(program.prepared.size());
 
   // One block for all weights: huge pages then cover all but its end.
-  size_t count = artefact.prepared.size();
+  size_t count = program.prepared.size();
   std::vector<int64_t> offsets(count, -1);
   int64_t total = 0;
   model->prepared_.assign(count, nullptr);
   for (size_t i = 0; i < count; ++i) {
-    int64_t bytes = formats::preparedBytes(artefact.prepared[i]);
+    int64_t bytes = formats::preparedBytes(program.prepared[i]);
     if (bytes < 0 || __builtin_add_overflow(model->weightBytes_, bytes, &model->weightBytes_))
-      return Status(Code::File, "prepared weight '" + artefact.prepared[i].name +
+      return Status(Code::File, "prepared weight '" + program.prepared[i].name +
                                     "' has an impossible size; compile again");
-    const std::byte *embedded = i < options.embedded.size() ? options.embedded[i] : nullptr;
+    const std::byte *embedded = embeddedWeights[i];
     if (embedded && reinterpret_cast<uintptr_t>(embedded) % 64 == 0) {
+      // Start reading now what the first launches will wait for.
+      auto begin = reinterpret_cast<uintptr_t>(embedded);
+      uintptr_t page = begin & ~uintptr_t(4095);
+      madvise(reinterpret_cast<void *>(page), begin - page + static_cast<size_t>(bytes),
+              MADV_WILLNEED);
       model->prepared_[i] = embedded;
       continue;
     }
-    if (!embedded && !artefact.prepared[i].sources.empty() && !weights)
+    if (!embedded && !program.prepared[i].sources.empty() && !weights)
       return Status(Code::File, "the model embeds no weights and no checkpoint was given; "
                                 "give its model.safetensors or compile with --weights=embed");
     offsets[i] = total;
@@ -139,17 +154,17 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
       continue;
     std::byte *out = model->weights_.data() + offsets[i];
     model->prepared_[i] = out;
-    if (i < options.embedded.size() && options.embedded[i]) {
-      std::memcpy(out, options.embedded[i],
-                  static_cast<size_t>(formats::preparedBytes(artefact.prepared[i])));
+    if (embeddedWeights[i]) {
+      std::memcpy(out, embeddedWeights[i],
+                  static_cast<size_t>(formats::preparedBytes(program.prepared[i])));
       continue;
     }
-    OTODUS_RETURN_IF_ERROR(prepare(artefact.prepared[i], weights ? *weights : none, *pool, out));
+    OTODUS_RETURN_IF_ERROR(prepare(program.prepared[i], weights ? *weights : none, *pool, out));
   }
 
-  model->initial_.resize(artefact.states.size());
-  for (size_t i = 0; i < artefact.states.size(); ++i) {
-    const formats::State &state = artefact.states[i];
+  model->initial_.resize(program.states.size());
+  for (size_t i = 0; i < program.states.size(); ++i) {
+    const formats::State &state = program.states[i];
     if (state.initialFrom.empty())
       continue;
     if (!weights)
@@ -161,8 +176,8 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
     model->initial_[i] = std::move(*values);
   }
 
-  for (size_t i = 0; i < artefact.functions.size(); ++i)
-    model->functionIndex_[artefact.functions[i].name] = i;
+  for (size_t i = 0; i < program.functions.size(); ++i)
+    model->functionIndex_[program.functions[i].name] = i;
   model->artefact_ = std::move(artefact);
   return std::shared_ptr<const Model>(std::move(model));
 }
@@ -173,17 +188,10 @@ Result<std::shared_ptr<const Model>> Model::open(const ArtefactFile &file, Weigh
   // Copies of an ArtefactFile share the mapping.
   copy.keepAlive = std::make_shared<std::pair<ArtefactFile, std::shared_ptr<const void>>>(
       file, options.keepAlive);
-  copy.embedded.assign(file.artefact().prepared.size(), nullptr);
-  for (size_t i = 0; i < copy.embedded.size(); ++i) {
-    copy.embedded[i] = reinterpret_cast<const std::byte *>(file.weight(i));
-    if (copy.embedded[i]) {
-      // Start reading now what the first launches will wait for.
-      auto begin = reinterpret_cast<uintptr_t>(copy.embedded[i]);
-      uintptr_t page = begin & ~uintptr_t(4095);
-      int64_t bytes = formats::preparedBytes(file.artefact().prepared[i]);
-      madvise(reinterpret_cast<void *>(page), begin - page + static_cast<size_t>(bytes),
-              MADV_WILLNEED);
-    }
+  for (size_t p = 0; p < file.artefact().programs.size(); ++p) {
+    std::vector<const std::byte *> &embedded = copy.embedded.emplace_back();
+    for (size_t i = 0; i < file.artefact().programs[p].prepared.size(); ++i)
+      embedded.push_back(reinterpret_cast<const std::byte *>(file.weight(p, i)));
   }
   Result<std::shared_ptr<const Model>> model = open(file.artefact(), weights, copy);
   if (!model.isOk())
@@ -199,7 +207,12 @@ Result<std::shared_ptr<const Model>> Model::openFile(const std::string &path,
     return file.status();
   const Artefact &artefact = file->artefact();
   std::unique_ptr<WeightSource> weights;
-  bool needed = needsTensors(artefact, [&](size_t i) { return file->weight(i) != nullptr; });
+  Result<CodeChoice> choice = chooseCode(artefact);
+  if (!choice.isOk())
+    return choice.status().in(path);
+  bool needed = needsTensors(artefact.programs[choice->program], [&](size_t i) {
+    return file->weight(choice->program, i) != nullptr;
+  });
   if (needed && weightsPath.empty() && artefact.weightsFile.empty())
     return Status(Code::File, path + ": embeds no weights and names no checkpoint; give one, or "
                                      "compile with --weights=embed");
@@ -218,7 +231,7 @@ Result<std::shared_ptr<const Model>> Model::openFile(const std::string &path,
 
 const formats::Function *Model::function(const std::string &name) const {
   auto found = functionIndex_.find(name);
-  return found == functionIndex_.end() ? nullptr : &artefact_.functions[found->second];
+  return found == functionIndex_.end() ? nullptr : &program().functions[found->second];
 }
 
 int64_t Model::codeBytes() const { return image_->bytes(); }

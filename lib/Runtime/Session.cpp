@@ -411,7 +411,7 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
   auto found = impl.model->functionIndex_.find(name);
   if (found == impl.model->functionIndex_.end()) {
     std::string names;
-    for (const Function &function : impl.artefact().functions)
+    for (const Function &function : impl.program().functions)
       names += (names.empty() ? "" : ", ") + function.name;
     return Status(Code::Input,
                   "no function '" + name + "'; the model has: " + (names.empty() ? "none" : names));
@@ -508,7 +508,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
   impl->options = options;
   impl->batch = options.batch;
   impl->pool = options.pool ? options.pool : std::make_shared<ThreadPool>();
-  for (const Function &function : impl->artefact().functions) {
+  for (const Function &function : impl->program().functions) {
     Impl::Plan plan;
     plan.function = &function;
     for (const Launch &launch : function.launches) {

@@ -90,6 +90,7 @@ struct Session::Impl {
   bool profiling = false;
 
   const formats::Artefact &artefact() const { return model->artefact(); }
+  const formats::Program &program() const { return model->program(); }
 
   Status allocateState(const std::vector<std::vector<double>> &initial);
   void resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero);
@@ -110,7 +111,7 @@ struct Session::Impl {
     return state.openChunk ? openCount(state, b) * elementsPerEntry(state) : elementsOf(state);
   }
   int64_t modelChunk() const {
-    for (const formats::State &state : artefact().states)
+    for (const formats::State &state : program().states)
       if (state.openChunk && !state.shape.empty())
         return state.shape[0];
     return 0;

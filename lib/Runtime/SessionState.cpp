@@ -20,7 +20,7 @@ using formats::DType;
 Status Session::Impl::allocateState(const std::vector<std::vector<double>> &initial) {
   int64_t total = roundUp(batch * 8, 64);
   std::vector<int64_t> offsets;
-  for (const formats::State &s : artefact().states) {
+  for (const formats::State &s : program().states) {
     int64_t bytes = 0;
     offsets.push_back(total);
     if (__builtin_mul_overflow(batch, s.bytes(), &bytes) ||
@@ -44,7 +44,7 @@ Status Session::Impl::allocateState(const std::vector<std::vector<double>> &init
 void Session::Impl::resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero) {
   std::fill(positions.begin(), positions.end(), 0);
   for (size_t i = 0; i < states.size(); ++i) {
-    const formats::State &s = artefact().states[i];
+    const formats::State &s = program().states[i];
     int64_t bytes = s.bytes(), count = elementsOf(s);
     if (!alreadyZero)
       std::memset(states[i], 0, static_cast<size_t>(bytes * batch));
@@ -107,7 +107,7 @@ Status Session::save(const std::string &path) const {
   file.chunk = impl.modelChunk();
   file.positions = impl.positions;
   for (size_t i = 0; i < impl.states.size(); ++i) {
-    const formats::State &state = impl.artefact().states[i];
+    const formats::State &state = impl.program().states[i];
     formats::StateTensor tensor{state.name, state.dtype, state.shape, state.openChunk, {}};
     for (int64_t b = 0; b < impl.batch; ++b) {
       int64_t count = impl.meaningful(state, b);
@@ -131,7 +131,7 @@ Status Session::restore(const std::string &path) {
                                   " sequences, but the session has " + std::to_string(impl.batch));
   // All of it is checked before the session changes.
   std::vector<const formats::StateTensor *> tensors;
-  for (const formats::State &state : impl.artefact().states) {
+  for (const formats::State &state : impl.program().states) {
     const formats::StateTensor *found = nullptr;
     for (const formats::StateTensor &tensor : file->states)
       if (tensor.name == state.name)
@@ -158,7 +158,7 @@ Status Session::restore(const std::string &path) {
   }
   impl.positions = file->positions;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const formats::State &state = impl.artefact().states[i];
+    const formats::State &state = impl.program().states[i];
     std::memset(impl.states[i], 0, static_cast<size_t>(state.bytes() * impl.batch));
     for (int64_t b = 0; b < impl.batch; ++b)
       scatterState(state, tensors[i]->sequences[b].data(), impl.meaningful(state, b),
@@ -187,11 +187,11 @@ Status Session::setPositions(const std::vector<int64_t> &positions) {
 
 namespace {
 
-const formats::State *findState(const formats::Artefact &artefact, const std::string &name,
+const formats::State *findState(const formats::Program &program, const std::string &name,
                                 size_t &index) {
-  for (index = 0; index < artefact.states.size(); ++index)
-    if (artefact.states[index].name == name)
-      return &artefact.states[index];
+  for (index = 0; index < program.states.size(); ++index)
+    if (program.states[index].name == name)
+      return &program.states[index];
   return nullptr;
 }
 
@@ -215,7 +215,7 @@ double numberAt(DType dtype, const void *data, int64_t index) {
 Result<Tensor> Session::state(const std::string &name) const {
   const Impl &impl = *impl_;
   size_t index = 0;
-  const formats::State *state = findState(impl.artefact(), name, index);
+  const formats::State *state = findState(impl.program(), name, index);
   if (!state)
     return Status(Code::Usage, "the model has no state '" + name + "'");
   int64_t elements = elementsOf(*state), size = formats::sizeOf(state->dtype);
@@ -243,7 +243,7 @@ Result<Tensor> Session::state(const std::string &name) const {
 Status Session::setState(const std::string &name, const TensorView &value) {
   Impl &impl = *impl_;
   size_t index = 0;
-  const formats::State *state = findState(impl.artefact(), name, index);
+  const formats::State *state = findState(impl.program(), name, index);
   if (!state)
     return Status(Code::Usage, "the model has no state '" + name + "'");
   std::vector<int64_t> shape = {impl.batch};

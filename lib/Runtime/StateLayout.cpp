@@ -21,6 +21,12 @@ template <typename Visit> void forElements(const State &state, int64_t count, Vi
   // bf16 keys and values lie in pairs along the dimension that products sum over.
   int64_t pair = state.dtype == DType::BF16 ? 2 : 1;
   switch (state.layout) {
+  case StateLayout::Rows: {
+    int64_t inner = shape.back(), stride = padded(inner);
+    for (int64_t i = 0; i < count; ++i)
+      visit(i, i / inner * stride + i % inner);
+    return;
+  }
   case StateLayout::Plain:
     for (int64_t i = 0; i < count; ++i)
       visit(i, i);
@@ -59,7 +65,10 @@ template <typename Visit> void forElements(const State &state, int64_t count, Vi
 template <typename Word>
 void move(const State &state, const Word *from, int64_t count, Word *to, bool intoMemory) {
   if (state.layout == StateLayout::Plain) {
-    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(Word));
+    size_t bytes = static_cast<size_t>(count) * sizeof(Word);
+    int64_t stride = state.bytes() / state.copies;
+    for (int64_t copy = 0; copy < (intoMemory ? state.copies : 1); ++copy)
+      std::memcpy(reinterpret_cast<std::byte *>(to) + copy * stride, from, bytes);
   } else if (intoMemory) {
     forElements(state, count, [&](int64_t logical, int64_t memory) { to[memory] = from[logical]; });
   } else {

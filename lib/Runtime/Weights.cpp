@@ -187,17 +187,26 @@ void packTransposedPanel(const Prepared &prepared, const Tensor &source, int64_t
   }
 }
 
-/// Rows [lo, hi) of a table, or the one row of a vector.
+/// Padded rows [lo, hi) of a table, or the one row of a vector.
 void packRows(const Prepared &prepared, const Tensor &source, int64_t lo, int64_t hi,
               std::byte *out) {
   const Width &columns = prepared.columns;
   DType dtype = prepared.kind == PrepareKind::Vector ? DType::F32 : prepared.dtype;
   constexpr int64_t kStretch = 1024;
   float values[kStretch];
+  int64_t rowBytes = columns.padded() * formats::sizeOf(dtype);
   for (int64_t row = lo; row < hi; ++row) {
+    int64_t sourceRow = static_cast<int64_t>(prepared.parameter);
+    if (prepared.kind == PrepareKind::Table) {
+      const Width &rows = prepared.rows;
+      int64_t inGroup = row % rows.paddedInner();
+      if (inGroup >= rows.inner) {
+        std::memset(out + row * rowBytes, 0, static_cast<size_t>(rowBytes));
+        continue;
+      }
+      sourceRow = row / rows.paddedInner() * rows.inner + inGroup;
+    }
     for (int64_t group = 0; group < columns.groups; ++group) {
-      int64_t sourceRow =
-          prepared.kind == PrepareKind::Vector ? static_cast<int64_t>(prepared.parameter) : row;
       int64_t from = sourceRow * columns.logical() + group * columns.inner;
       int64_t to = row * columns.padded() + group * columns.paddedInner();
       for (int64_t i = 0; i < columns.paddedInner(); i += kStretch) {
@@ -422,7 +431,7 @@ Status prepare(const Prepared &prepared, WeightSource &source, ThreadPool &pool,
     packRows(prepared, sources[0], 0, 1, out);
     break;
   case PrepareKind::Table: {
-    int64_t rows = prepared.rows.logical();
+    int64_t rows = prepared.rows.padded();
     pool.run(rows, [&](int64_t lo, int64_t hi) { packRows(prepared, sources[0], lo, hi, out); });
     break;
   }

@@ -18,8 +18,9 @@ int main(int argc, char **argv) {
   Status status = file.status();
   if (status.isOk()) {
     formats::Artefact artefact = file->artefact();
-    for (formats::Code &code : artefact.code)
-      code.features.push_back(argv[3]);
+    for (formats::Program &program : artefact.programs)
+      for (formats::Code &code : program.code)
+        code.features.push_back(argv[3]);
     status = formats::writeArtefact(argv[2], artefact);
   }
   if (!status.isOk())

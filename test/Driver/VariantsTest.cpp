@@ -260,7 +260,7 @@ TEST_P(Variants, AllRunAndAgreeWithTheReference) {
   }
 
   std::string missing;
-  for (const formats::Function &function : loaded->model->artefact().functions)
+  for (const formats::Function &function : loaded->model->program().functions)
     for (const formats::Launch &launch : function.launches) {
       const std::set<int64_t> &tiles = executed[{function.name, launch.name}];
       std::string line;

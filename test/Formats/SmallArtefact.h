@@ -15,18 +15,19 @@ inline formats::Artefact smallArtefact() {
   a.configJson = "{\"model\": {}}";
   a.weightsFile = "model.safetensors";
   a.weightsHash = std::string(64, 'b');
+  Program &p = a.programs.emplace_back();
   auto prepared = [](const char *name, PrepareKind kind, DType dtype,
                      std::vector<std::string> sources, Width rows, Width columns) {
-    Prepared p;
-    p.name = name;
-    p.kind = kind;
-    p.dtype = dtype;
-    p.sources = std::move(sources);
-    p.rows = rows;
-    p.columns = columns;
-    return p;
+    Prepared one;
+    one.name = name;
+    one.kind = kind;
+    one.dtype = dtype;
+    one.sources = std::move(sources);
+    one.rows = rows;
+    one.columns = columns;
+    return one;
   };
-  a.prepared = {
+  p.prepared = {
       prepared("embed.weight", PrepareKind::Table, DType::BF16, {"embed.weight"}, {1, 7}, {1, 20}),
       prepared("wv", PrepareKind::Panels, DType::BF16, {"wv.weight"}, {3, 20}, {1, 40}),
       prepared("wv.bias", PrepareKind::Vector, DType::F32, {"wv.bias"}, {1, 0}, {3, 20}),
@@ -35,7 +36,7 @@ inline formats::Artefact smallArtefact() {
       prepared("rope", PrepareKind::RopeTable, DType::F32, {}, {1, 7}, {1, 6}),
       prepared("decay", PrepareKind::Lanes, DType::F32, {"decay"}, {1, 5}, {1, 40}),
   };
-  a.prepared[4].parameter = 10000;
+  p.prepared[4].parameter = 10000;
   auto state = [](const char *name, DType dtype, std::vector<int64_t> shape, StateLayout layout,
                   bool open, double initial) {
     State s;
@@ -47,15 +48,15 @@ inline formats::Artefact smallArtefact() {
     s.initial = initial;
     return s;
   };
-  a.states = {
+  p.states = {
       state("layers.0.count", DType::I64, {}, StateLayout::Plain, false, 0),
       state("layers.0.variance", DType::F32, {4}, StateLayout::Plain, false, 1),
       state("layers.0.h", DType::F32, {40, 5, 2}, StateLayout::Lanes, false, 0),
       state("layers.0.keys", DType::BF16, {7, 2, 6}, StateLayout::Keys, true, 0),
       state("layers.0.values", DType::BF16, {7, 2, 20}, StateLayout::Values, true, 0),
   };
-  a.states[1].initialFrom = "prior_logv";
-  a.states[1].initialExp = true;
+  p.states[1].initialFrom = "prior_logv";
+  p.states[1].initialExp = true;
   Function f;
   f.name = "forward";
   Argument tokens;
@@ -89,7 +90,7 @@ inline formats::Artefact smallArtefact() {
   f.launches = {launch};
   f.chunk = 7;
   f.states = {0, 1, 2, 3, 4};
-  a.functions = {f};
+  p.functions = {f};
   formats::Code code;
   code.target = "cpu:x86-64-v4";
   code.features = {"avx512f", "avx512bf16"};
@@ -97,17 +98,58 @@ inline formats::Artefact smallArtefact() {
   code.blob.resize(5000);
   for (size_t i = 0; i < code.blob.size(); ++i)
     code.blob[i] = uint8_t(i * 7);
-  code.entries = {{"embed_1", 0}, {"embed_12", 64}};
-  a.code = {code};
+  auto entry = [](const char *name, uint64_t offset) {
+    formats::Code::Entry e;
+    e.name = name;
+    e.offset = offset;
+    return e;
+  };
+  code.entries = {entry("embed_1", 0), entry("embed_12", 64)};
+  p.code = {code};
+
+  // A GPU's program: another layout of the matrix and the open chunk, two codes.
+  Program g = p;
+  g.prepared[1].kind = PrepareKind::Table;
+  g.states[0].copies = 3;
+  g.states[3].layout = g.states[4].layout = StateLayout::Rows;
+  Launch &tiled = g.functions[0].launches[0];
+  tiled.variants = {{1, "embed_1", {{Symbol::Rows, 1, 1}}},
+                    {128, "embed_128", {{Symbol::Rows, 1, 128}}, 200}};
+  TensorMap map;
+  map.buffer = 3;
+  map.extents = {{Symbol::One, 64, 1}, {Symbol::Rows, 1, 1}};
+  map.strides = {{Symbol::One, 192, 1}};
+  map.box = {64, 128};
+  map.swizzle = 128;
+  formats::Code ptx;
+  ptx.kind = CodeKind::PTX;
+  ptx.target = "cuda:sm_90a";
+  ptx.ptxVersion = 87;
+  ptx.blob = {'.', 'v', 'e', 'r', 's', 'i', 'o', 'n'};
+  ptx.entries = {entry("embed_1", 0), entry("embed_128", 0)};
+  ptx.entries[0].threads = 32;
+  ptx.entries[1].threads = 384;
+  ptx.entries[1].sharedBytes = 200 * 1024;
+  ptx.entries[1].cluster = 2;
+  ptx.entries[1].tensorMaps = {map};
+  formats::Code sim = ptx;
+  sim.kind = CodeKind::Sim;
+  sim.target = "sim:sm_90a";
+  sim.ptxVersion = 0;
+  sim.textBytes = sim.blob.size();
+  sim.entries[1].offset = 4;
+  g.code = {ptx, sim};
+  a.programs.push_back(g);
   return a;
 }
 
-/// Weight i: bytes 3 i, 3 i + 1, ...
-inline Status countingWeights(const formats::Artefact &a, size_t index,
+/// The weight that programs[program].prepared[index] is: bytes that follow from its name and kind.
+inline Status countingWeights(const formats::Artefact &a, size_t program, size_t index,
                               std::vector<uint8_t> &bytes) {
-  bytes.resize(size_t(formats::preparedBytes(a.prepared[index])));
+  const formats::Prepared &prepared = a.programs[program].prepared[index];
+  bytes.resize(size_t(formats::preparedBytes(prepared)));
   for (size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = uint8_t(3 * index + i);
+    bytes[i] = uint8_t(3 * prepared.name.size() + 7 * size_t(prepared.kind) + i);
   return Status::ok();
 }
 

@@ -19,7 +19,7 @@ StateFile stateOf(const Artefact &artefact, std::vector<int64_t> positions, int6
   state.chunk = chunk;
   state.positions = std::move(positions);
   uint8_t next = 1;
-  for (const State &s : artefact.states) {
+  for (const State &s : artefact.programs[0].states) {
     StateTensor tensor{s.name, s.dtype, s.shape, s.openChunk, {}};
     for (size_t b = 0; b < state.positions.size(); ++b) {
       tensor.sequences.emplace_back(size_t(tensor.bytesFor(state.openCount(b))));
@@ -35,6 +35,7 @@ StateFile stateOf(const Artefact &artefact, std::vector<int64_t> positions, int6
 Artefact megalodon(int64_t layers, int64_t D, int64_t Z, int64_t E, int64_t H, int64_t N, int64_t C,
                    int64_t G, DType compute) {
   Artefact a;
+  a.programs.resize(1);
   a.modelHash = std::string(64, 'c');
   a.dtype = compute == DType::F32 ? "f32" : "bf16";
   auto add = [&](std::string name, DType dtype, std::vector<int64_t> shape, bool open) {
@@ -43,7 +44,7 @@ Artefact megalodon(int64_t layers, int64_t D, int64_t Z, int64_t E, int64_t H, i
     s.dtype = dtype;
     s.shape = std::move(shape);
     s.openChunk = open;
-    a.states.push_back(s);
+    a.programs[0].states.push_back(s);
   };
   auto norm = [&](const std::string &at) {
     add(at + ".count", DType::I64, {}, false);
@@ -113,6 +114,7 @@ TEST(StateFile, SizeIsTheFormulaOfSpec5) {
 
 TEST(StateFile, NamesOfAnyForm) {
   Artefact a;
+  a.programs.resize(1);
   a.modelHash = std::string(64, '0');
   a.dtype = "f32";
   for (const char *name : {"x", "layers.0.a", "layers.0.b", "layers.1.a", "layers.1.b",
@@ -121,9 +123,9 @@ TEST(StateFile, NamesOfAnyForm) {
     State s;
     s.name = name;
     s.shape = {2};
-    a.states.push_back(s);
+    a.programs[0].states.push_back(s);
   }
-  a.states[4].shape = {3};
+  a.programs[0].states[4].shape = {3};
   Result<std::vector<uint8_t>> bytes = serializeState(stateOf(a, {5}, 0));
   ASSERT_TRUE(bytes.isOk()) << bytes.status().message();
   Result<StateFile> read = parseState(bytes->data(), bytes->size(), "s");
@@ -142,9 +144,9 @@ TEST(StateFile, OtherModelAndType) {
   other.dtype = "bf16";
   expectError(checkState(state, other, "s"), ErrorCode::File, {"--dtype=f32", "bf16"});
   other = artefact;
-  other.states[2].shape[0] = 41;
+  other.programs[0].states[2].shape[0] = 41;
   expectError(checkState(state, other, "s"), ErrorCode::File, {"'layers.0.h'"});
-  other.states.pop_back();
+  other.programs[0].states.pop_back();
   expectError(checkState(state, other, "s"), ErrorCode::File, {"expected 4 states, found 5"});
 }
 

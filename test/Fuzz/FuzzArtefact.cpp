@@ -57,12 +57,19 @@ void tryOne(const std::vector<uint8_t> &bytes) {
   if (!validate(artefact).isOk())
     std::abort();
   (void)file->verifyWeights();
-  for (const Function &f : artefact.functions)
-    for (const Launch &launch : f.launches)
-      for (int64_t index : launch.buffers)
-        if (f.buffers.at(size_t(index)).bytesPerRow < 0 &&
-            f.buffers[size_t(index)].kind == BufferKind::Scratch)
-          std::abort();
+  for (const Program &program : artefact.programs) {
+    for (const Function &f : program.functions)
+      for (const Launch &launch : f.launches)
+        for (int64_t index : launch.buffers)
+          if (f.buffers.at(size_t(index)).bytesPerRow < 0 &&
+              f.buffers[size_t(index)].kind == BufferKind::Scratch)
+            std::abort();
+    for (const formats::Code &code : program.code)
+      for (const formats::Code::Entry &entry : code.entries)
+        for (const TensorMap &map : entry.tensorMaps)
+          if (map.box.size() != map.extents.size())
+            std::abort();
+  }
   // What was read can be written and read again.
   Result<std::vector<uint8_t>> again = writeArtefact(artefact);
   if (!again.isOk() || !readArtefact(again->data(), again->size(), "again").isOk())

@@ -43,15 +43,17 @@ Status writeSeeds(const std::string &folder) {
   OTODUS_RETURN_IF_ERROR(text("broken", R"({"model": {"num_layer": -1, "z_dim": 1e9}})"));
 
   Artefact artefact = test::smallArtefact();
-  artefact.code[0].blob.resize(128);
-  artefact.code[0].textBytes = 128;
+  Program &program = artefact.programs[0];
+  program.code[0].blob.resize(128);
+  program.code[0].textBytes = 128;
   OTODUS_RETURN_IF_ERROR(writeArtefact(folder + "/artefact/reference", artefact));
-  artefact.prepared.resize(1);
-  artefact.functions[0].buffers.erase(artefact.functions[0].buffers.begin());
-  artefact.functions[0].launches[0].buffers = {0, 1};
+  program.prepared.resize(1);
+  program.functions[0].buffers.erase(program.functions[0].buffers.begin());
+  program.functions[0].launches[0].buffers = {0, 1};
+  artefact.programs.resize(1);
   OTODUS_RETURN_IF_ERROR(writeArtefact(
-      folder + "/artefact/embedded", artefact, [&](size_t index, std::vector<uint8_t> &bytes) {
-        return test::countingWeights(artefact, index, bytes);
+      folder + "/artefact/embedded", artefact, [&](size_t at, size_t index, std::vector<uint8_t> &bytes) {
+        return test::countingWeights(artefact, at, index, bytes);
       }));
 
   for (std::vector<int64_t> positions : {std::vector<int64_t>{}, {0}, {10, 7, 3}}) {

@@ -10,7 +10,7 @@
 // RUN: not otodus compile %t/left.mlir --emit=kernel 2>&1 | FileCheck %s --check-prefix=STAGE
 
 // OK: @f
-// NAME: error: expects the stage fused, kernel or llvm, but got 'object'
+// NAME: error: expects the stage fused, kernel, llvm, gpu or nvvm, but got 'object'
 // The gate closes the stage in both programs.
 // STAGE: error: 'tensor.cast' op is left outside of groups after the fused stage
 

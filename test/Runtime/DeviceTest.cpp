@@ -17,6 +17,14 @@ formats::Code codeFor(const std::string &target, std::vector<std::string> featur
   return code;
 }
 
+Result<CodeChoice> choose(std::vector<formats::Code> codes) {
+  formats::Artefact artefact;
+  artefact.programs.emplace_back();
+  for (formats::Code &code : codes)
+    artefact.programs[0].code.push_back(std::move(code));
+  return chooseCode(artefact);
+}
+
 #if defined(__x86_64__)
 TEST(Device, RunsABlob) {
   formats::Code code = codeFor("cpu:x86-64", {"sse2"});
@@ -52,7 +60,9 @@ TEST(Device, RefusesEntriesOutsideTheText) {
   formats::Code code = codeFor("cpu:x86-64", {});
   code.blob = {0xc3, 0, 0, 0};
   code.textBytes = 1;
-  code.entries = {{"kernel", 2}};
+  code.entries.resize(1);
+  code.entries[0].name = "kernel";
+  code.entries[0].offset = 2;
   Status status = cpuDevice().load(code).status();
   EXPECT_EQ(status.code(), Code::File);
   EXPECT_NE(status.message().find("'kernel'"), std::string::npos) << status.message();
@@ -66,7 +76,7 @@ TEST(Device, NamesTheFeaturesThatAreMissing) {
   code.blob = {0xc3};
   code.textBytes = 1;
   EXPECT_EQ(cpuDevice().missing(code), (std::vector<std::string>{"avx9000", "quantum"}));
-  for (const Status &status : {cpuDevice().load(code).status(), chooseCode({code}).status()}) {
+  for (const Status &status : {cpuDevice().load(code).status(), choose({code}).status()}) {
     EXPECT_EQ(status.code(), Code::Target);
     EXPECT_NE(status.message().find("avx9000, quantum"), std::string::npos) << status.message();
     EXPECT_EQ(status.message().find("sse2"), std::string::npos) << status.message();
@@ -75,13 +85,13 @@ TEST(Device, NamesTheFeaturesThatAreMissing) {
 }
 
 TEST(Device, ChoosesTheCodeThatUsesMost) {
-  Result<size_t> choice = chooseCode({codeFor("cpu:x86-64", {}), codeFor("cpu:x86-64-v2", {"sse2"}),
+  Result<CodeChoice> choice = choose({codeFor("cpu:x86-64", {}), codeFor("cpu:x86-64-v2", {"sse2"}),
                                       codeFor("cpu:x86-64-v9", {"sse2", "avx9000"}),
                                       codeFor("cuda:sm_90a", {"wgmma", "tma", "x"})});
   ASSERT_TRUE(choice.isOk());
-  EXPECT_EQ(*choice, 1u);
-  EXPECT_EQ(chooseCode({}).status().code(), Code::File);
-  Status none = chooseCode({codeFor("cuda:sm_90a", {})}).status();
+  EXPECT_EQ(choice->code, 1u);
+  EXPECT_EQ(choose({}).status().code(), Code::File);
+  Status none = choose({codeFor("cuda:sm_90a", {})}).status();
   EXPECT_EQ(none.code(), Code::Target);
   EXPECT_NE(none.message().find("cuda:sm_90a"), std::string::npos);
 }

@@ -61,17 +61,18 @@ inline Artefact artefact() {
   result.producer = "test";
   result.modelHash = std::string(64, 'c');
   result.dtype = "f32";
+  Program &program = result.programs.emplace_back();
   Prepared weight;
   weight.name = "w";
   weight.kind = PrepareKind::Vector;
   weight.sources = {"w"};
   weight.columns = {1, 1};
-  result.prepared = {weight};
+  program.prepared = {weight};
   State state;
   state.name = "s";
   state.dtype = DType::I32;
   state.initial = 7;
-  result.states = {state};
+  program.states = {state};
 
   otodus::formats::Code code;
   code.target = "cpu:x86-64";
@@ -90,7 +91,7 @@ inline Artefact artefact() {
     code.blob.insert(code.blob.end(), bytes, bytes + 4);
   }
   code.textBytes = code.blob.size();
-  result.code = {code};
+  program.code = {code};
 
   for (bool all : {false, true}) {
     Function f;
@@ -121,7 +122,7 @@ inline Artefact artefact() {
     launch.variants = {{0, all ? "letters_all" : "letters_last", {{Symbol::Batch, 1, 1}}}};
     launch.buffers = {0, 1, 2, 3};
     f.launches = {launch};
-    result.functions.push_back(f);
+    program.functions.push_back(f);
   }
   return result;
 }
@@ -130,7 +131,7 @@ inline Artefact artefact() {
 inline otodus::Status write(const std::string &path, bool embed = true) {
   if (!embed)
     return writeArtefact(path, artefact());
-  return writeArtefact(path, artefact(), [](size_t, std::vector<uint8_t> &bytes) {
+  return writeArtefact(path, artefact(), [](size_t, size_t, std::vector<uint8_t> &bytes) {
     bytes.assign(32 * 4, 0);
     float w = kWeight;
     std::memcpy(bytes.data(), &w, 4);

@@ -107,7 +107,7 @@ TEST_F(SessionTest, CutsForEverySequenceOfTheBatch) {
   constexpr int64_t batch = 3, extra = 30;
   auto together = start(model, batch);
   std::vector<std::vector<int32_t>> tokens;
-  std::vector<formats::State> states = model->artefact().states;
+  std::vector<formats::State> states = model->program().states;
   std::vector<int64_t> positions;
   std::map<std::string, std::vector<Tensor>> parts;
   for (int64_t b = 0; b < batch; ++b) {
@@ -215,7 +215,7 @@ TEST_F(SessionTest, StatesComeBackThroughEveryLayout) {
   auto model = open();
   auto session = start(model, 2);
   ASSERT_TRUE(session->setPositions({5, 13}).isOk()); // 5 and 6 open entries
-  for (const formats::State &state : model->artefact().states) {
+  for (const formats::State &state : model->program().states) {
     Tensor tensor = *session->state(state.name);
     int64_t count = 1;
     for (int64_t extent : tensor.shape)
@@ -361,7 +361,7 @@ TEST_F(SessionTest, ChoosesTheVariantOfLeastCost) {
                      {12, "t12", {{Symbol::Rows, 1, 12}}},
                      {4, "t4", {{Symbol::Rows, 1, 4}}}};
   f.launches = {launch};
-  artefact.functions = {f};
+  artefact.programs.emplace_back().functions = {f};
   OpenOptions options;
   options.image =
       nativeImage({{"t1", tileKernel<1>}, {"t4", tileKernel<4>}, {"t12", tileKernel<12>}});

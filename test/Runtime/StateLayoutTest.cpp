@@ -33,6 +33,8 @@ int64_t documented(const State &s, int64_t i, int64_t j, int64_t k) {
   switch (s.layout) {
   case StateLayout::Plain:
     return index({{i, a}, {j, b}, {k, c}});
+  case StateLayout::Rows:
+    return index({{i, a}, {j, b}, {k, pad(c)}});
   case StateLayout::Lanes: // [D padded / 32][N][2][32] or, of [D, N], [D padded / 32][N][32]
     return index({{i / 32, pad(a) / 32}, {j, b}, {k, c}, {i % 32, 32}});
   case StateLayout::Keys: // [H][C padded / 32][dz padded (/ 2)][32]([2])
@@ -84,7 +86,7 @@ TEST(StateLayout, MatchesWhatArtefactSays) {
       check<uint32_t>(StateLayout::Lanes, DType::F32, {d, n, 2});
       check<uint32_t>(StateLayout::Lanes, DType::F32, {d, n});
     }
-  for (StateLayout layout : {StateLayout::Plain, StateLayout::Keys, StateLayout::Values})
+  for (StateLayout layout : {StateLayout::Plain, StateLayout::Rows, StateLayout::Keys, StateLayout::Values})
     for (int64_t c : {1, 7, 24, 33, 100})
       for (int64_t heads : {1, 3})
         for (int64_t features : {2, 20, 32, 48}) {
@@ -93,6 +95,21 @@ TEST(StateLayout, MatchesWhatArtefactSays) {
         }
   check<uint64_t>(StateLayout::Plain, DType::I64, {2, 3, 4});
   check<uint8_t>(StateLayout::Plain, DType::Bool, {2, 3, 4});
+}
+
+TEST(StateLayout, EveryCopyIsWrittenAndTheFirstRead) {
+  State s;
+  s.dtype = DType::I64;
+  s.copies = 3;
+  ASSERT_EQ(s.bytes(), 3 * 64);
+  std::vector<int64_t> memory(24, -1);
+  int64_t value = 77, back = 0;
+  scatterState(s, &value, 1, reinterpret_cast<std::byte *>(memory.data()));
+  for (size_t i = 0; i < memory.size(); ++i)
+    EXPECT_EQ(memory[i], i % 8 == 0 ? 77 : -1) << i;
+  memory[8] = memory[16] = 5;
+  gatherState(s, reinterpret_cast<std::byte *>(memory.data()), 1, &back);
+  EXPECT_EQ(back, 77);
 }
 
 } // namespace

@@ -91,13 +91,14 @@ inline Artefact artefact() {
   result.producer = "test";
   result.modelHash = std::string(64, 'a');
   result.dtype = "f32";
+  Program &program = result.programs.emplace_back();
   Prepared table;
   table.name = "embed.weight";
   table.kind = PrepareKind::Table;
   table.sources = {"embed.weight"};
   table.rows = {1, V};
   table.columns = kWidth;
-  result.prepared = {table};
+  program.prepared = {table};
   auto state = [&](std::string name, DType dtype, std::vector<int64_t> shape, StateLayout layout,
                    bool open) {
     State s;
@@ -106,16 +107,16 @@ inline Artefact artefact() {
     s.shape = std::move(shape);
     s.layout = layout;
     s.openChunk = open;
-    result.states.push_back(s);
+    program.states.push_back(s);
   };
   state("h", DType::F32, {W, N, 2}, StateLayout::Lanes, false);
   state("keys", DType::F32, {C, H, F}, StateLayout::Keys, true);
   state("values", DType::BF16, {C, H, F}, StateLayout::Values, true);
   state("count", DType::I64, {}, StateLayout::Plain, false);
-  result.states.back().initial = 5;
+  program.states.back().initial = 5;
   state("prior", DType::F32, {W}, StateLayout::Plain, false);
-  result.states.back().initialFrom = "prior";
-  result.states.back().initialExp = true;
+  program.states.back().initialFrom = "prior";
+  program.states.back().initialExp = true;
 
   for (bool wholeSequence : {true, false}) {
     Function f;
@@ -161,7 +162,7 @@ inline Artefact artefact() {
     launch("mix", Symbol::Batch, {2, 3, 4, 5, 6, 7, 8, wholeSequence ? 10 : 9});
     if (!wholeSequence)
       launch("last", Symbol::Batch, {9, 10});
-    result.functions.push_back(f);
+    program.functions.push_back(f);
   }
   return result;
 }

@@ -108,23 +108,23 @@ TEST(Prepare, Vector) {
 
 TEST(Prepare, Table) {
   for (DType dtype : {DType::F32, DType::BF16})
-    for (const Width &width : kWidths) {
-      int64_t rows = 7;
-      std::vector<float> w = randomFloats(rows * width.logical(), 2);
-      MemoryWeights source;
-      source.add("w", {rows, width.logical()}, w.data());
-      Buffer out = mustPrepare(describe(PrepareKind::Table, {1, rows}, width, dtype), source);
-      for (int64_t r = 0; r < rows; ++r)
-        for (int64_t i = 0; i < width.padded(); ++i) {
-          int64_t c = logical(width, i);
-          float expected = c < 0 ? 0.0f : w[r * width.logical() + c];
-          int64_t at = r * width.padded() + i;
-          if (dtype == DType::F32)
-            ASSERT_EQ(out.f32(at), expected);
-          else
-            ASSERT_EQ(out.bf16(at), slowBf16(expected));
-        }
-    }
+    for (const Width &rows : kWidths)
+      for (const Width &width : kWidths) {
+        std::vector<float> w = randomFloats(rows.logical() * width.logical(), 2);
+        MemoryWeights source;
+        source.add("w", {rows.logical(), width.logical()}, w.data());
+        Buffer out = mustPrepare(describe(PrepareKind::Table, rows, width, dtype), source);
+        for (int64_t r = 0; r < rows.padded(); ++r)
+          for (int64_t i = 0; i < width.padded(); ++i) {
+            int64_t row = logical(rows, r), c = logical(width, i);
+            float expected = row < 0 || c < 0 ? 0.0f : w[row * width.logical() + c];
+            int64_t at = r * width.padded() + i;
+            if (dtype == DType::F32)
+              ASSERT_EQ(out.f32(at), expected);
+            else
+              ASSERT_EQ(out.bf16(at), slowBf16(expected));
+          }
+      }
 }
 
 TEST(Prepare, Panels) {

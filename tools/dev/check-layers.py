@@ -14,21 +14,23 @@ MAY = {
     "ABI": set(),
     "Formats": {"ABI"},
     "mega": set(),
+    "gk": set(),
     "Runtime": {"ABI", "Formats"},
     "Reference": {"Formats"},
+    "Simulator": {"ABI", "Formats"},
     "Training": {"Runtime", "Formats"},
     "Importer": {"mega", "Formats"},
     "Transforms": {"mega"},
-    "Codegen": {"mega", "Transforms", "Formats", "ABI"},
-    "Target": {"Formats", "ABI"},
-    "Pipelines": {"mega", "Transforms", "Codegen", "Target", "Formats"},
-    "Driver": {"ABI", "Formats", "mega", "Runtime", "Reference", "Training", "Importer", "Transforms",
-               "Codegen", "Target", "Pipelines"},
+    "Codegen": {"mega", "gk", "Transforms", "Formats", "ABI"},
+    "Target": {"gk", "Formats", "ABI"},
+    "Pipelines": {"mega", "gk", "Transforms", "Codegen", "Target", "Formats"},
+    "Driver": {"ABI", "Formats", "mega", "gk", "Runtime", "Reference", "Training", "Importer",
+               "Transforms", "Codegen", "Target", "Pipelines"},
 }
 # Tools are doors: one part each.
 MAY_TOOLS = {"otodus-opt": {"Pipelines"}, "otodus-lsp-server": {"Pipelines"}}
 # Parts that a program without the compiler links.
-WITHOUT_LLVM = {"ABI", "Formats", "Runtime", "Reference", "Training"}
+WITHOUT_LLVM = {"Simulator", "ABI", "Formats", "Runtime", "Reference", "Training"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]')
 SOURCES = (".h", ".hpp", ".c", ".cpp", ".inc", ".td")
@@ -38,8 +40,8 @@ INCLUDE_TD = re.compile(r'^\s*include\s+"([^"]+)"')
 def part_of_include(name):
     """The part an included file belongs to, or None if it is not ours."""
     pieces = name.split("/")
-    if pieces[0] == "mega":
-        return "mega"
+    if pieces[0] in ("mega", "gk"):
+        return pieces[0]
     if pieces[0] == "otodus" and len(pieces) > 2:
         return pieces[1]
     if name in ("otodus/otodus.h", "otodus.h"):

@@ -42,7 +42,9 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    DenseI64ArrayAttr rowTiles, std::optional<int64_t> rowBlock,
                                    std::optional<int64_t> columnBlock,
                                    std::optional<int64_t> timeTile,
-                                   std::optional<int64_t> channelTile) {
+                                   std::optional<int64_t> channelTile,
+                                   std::optional<int64_t> kTile, std::optional<int64_t> stages,
+                                   std::optional<int64_t> threads) {
   auto verifySize = [&](StringRef name, std::optional<int64_t> size) -> LogicalResult {
     if (size && *size < 1) // (C1)
       return emitError() << "expects " << name << " to be at least 1, but got " << *size;
@@ -63,7 +65,10 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success(succeeded(verifySize("row_block", rowBlock)) &&
                  succeeded(verifySize("column_block", columnBlock)) &&
                  succeeded(verifySize("time_tile", timeTile)) &&
-                 succeeded(verifySize("channel_tile", channelTile)));
+                 succeeded(verifySize("channel_tile", channelTile)) &&
+                 succeeded(verifySize("k_tile", kTile)) &&
+                 succeeded(verifySize("stages", stages)) &&
+                 succeeded(verifySize("threads", threads)));
 }
 
 //===----------------------------------------------------------------------===//

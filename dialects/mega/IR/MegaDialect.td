@@ -104,6 +104,9 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
     | `column_block` | elements | output columns one task of the grid covers |
     | `time_tile` | steps | steps a stream handles before it moves to the next channels |
     | `channel_tile` | elements | channels one task of a stream covers |
+    | `k_tile` | elements | terms of a sum, or keys of attention, that are brought in at once |
+    | `stages` | tiles | such tiles that are under way together |
+    | `threads` | threads | of a block that shares a task, on targets that have blocks |
 
     Constraints:
 
@@ -122,10 +125,13 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
     OptionalParameter<"::std::optional<int64_t>">:$row_block,
     OptionalParameter<"::std::optional<int64_t>">:$column_block,
     OptionalParameter<"::std::optional<int64_t>">:$time_tile,
-    OptionalParameter<"::std::optional<int64_t>">:$channel_tile);
+    OptionalParameter<"::std::optional<int64_t>">:$channel_tile,
+    OptionalParameter<"::std::optional<int64_t>">:$k_tile,
+    OptionalParameter<"::std::optional<int64_t>">:$stages,
+    OptionalParameter<"::std::optional<int64_t>">:$threads);
   let assemblyFormat = [{
     `<` struct(custom<RowTiles>($row_tiles), $row_block, $column_block, $time_tile,
-               $channel_tile) `>`
+               $channel_tile, $k_tile, $stages, $threads) `>`
   }];
   let genVerifyDecl = 1;
 }

@@ -166,7 +166,8 @@ def Mega_TimestepNormSavingOp : Mega_GradientOp<"timestep_norm_saving", "Stream"
   let summary = "mega.timestep_norm that keeps the statistics of every step";
   let description = [{
     As `mega.timestep_norm`. Also, for every step and group, `shift` = m' minus the
-    group's first feature, and `inverse_deviation` = (v' + eps)^(-1/2), `f32[B, L, G]`.
+    group's first feature, and `inverse_deviation` = (v' + eps)^(-1/2); behind the groups
+    `shift` has the step's weight c2, 0 for padding. Both are `f32[B, L, G + 1]`.
   }];
   let arguments = (ins
     Mega_FlatActivation:$input,
@@ -193,16 +194,14 @@ def Mega_TimestepNormGradientOp : Mega_TiedOp<"timestep_norm_gradient", 4, "Accu
     AllTypesMatch<["weight", "dweight", "dbias", "new_dweight", "new_dbias"]>]> {
   let summary = "Backward of mega.timestep_norm, against time (spec 3.1)";
   let description = [{
-    `count` is the one after the steps, `shift` and `inverse_deviation` are those of
-    `mega.timestep_norm_saving`. `dmean`, `dvariance` are the gradients of the state
+    `shift` and `inverse_deviation` are those of `mega.timestep_norm_saving`. `dmean`, `dvariance` are the gradients of the state
     after the steps, and become those of the state before them; `dweight`, `dbias`
     are added to.
   }];
   let arguments = (ins
     Mega_FlatActivation:$input, Mega_FlatActivation:$dy,
     Mega_FlatActivation:$shift, Mega_FlatActivation:$inverse_deviation,
-    Mega_Tensor<[F32], 1, "[D]">:$weight, Mega_Tensor<[I64], 1, "[B]">:$count,
-    Optional<Mega_Tensor<[I1], 2, "[B, L]">>:$mask,
+    Mega_Tensor<[F32], 1, "[D]">:$weight,
     Mega_Tensor<[F32], 2, "[B, G]">:$dmean, Mega_Tensor<[F32], 2, "[B, G]">:$dvariance,
     Mega_Tensor<[F32], 1, "[D]">:$dweight, Mega_Tensor<[F32], 1, "[D]">:$dbias,
     ConfinedAttr<I64Attr, [IntPositive]>:$groups);
@@ -211,7 +210,7 @@ def Mega_TimestepNormGradientOp : Mega_TiedOp<"timestep_norm_gradient", 4, "Accu
     Mega_Tensor<[F32], 2, "[B, G]">:$new_dmean, Mega_Tensor<[F32], 2, "[B, G]">:$new_dvariance,
     Mega_Tensor<[F32], 1, "[D]">:$new_dweight, Mega_Tensor<[F32], 1, "[D]">:$new_dbias);
   let assemblyFormat = [{
-    $input `,` $dy `,` $shift `,` $inverse_deviation `,` $weight `,` $count (`mask` $mask^)?
+    $input `,` $dy `,` $shift `,` $inverse_deviation `,` $weight
     `into` $dmean `,` $dvariance `,` $dweight `,` $dbias
     `groups` `(` $groups `)` attr-dict `:` functional-type(operands, results)
   }];

@@ -1,9 +1,9 @@
 //===- Artefact.h - What the compiler hands to the runtime -----------------===//
 //
-// A compiled model: machine code for one or more targets and the host plan that
-// says which buffers exist, which kernels run over them in which order, how the
-// checkpoint's tensors are prepared, and what a stream carries from call to call.
-// The compiler fills these structs, `writeArtefact` makes the file,
+// A compiled model: one program per kind of target. A program is machine code and
+// the host plan that says which buffers exist, which kernels run over them in which
+// order, how the checkpoint's tensors are prepared, and what a stream carries from
+// call to call. The compiler fills these structs, `writeArtefact` makes the file,
 // `readArtefact` gives them back; neither side sees how the file is encoded.
 //
 //===----------------------------------------------------------------------===//
@@ -31,6 +31,7 @@ struct Extent {
   Symbol symbol = Symbol::One;
   int64_t factor = 1;
   int64_t divisor = 1;
+  bool operator==(const Extent &) const = default;
 };
 
 /// Elements per vector lane block: the innermost width of every activation and
@@ -47,6 +48,7 @@ struct Width {
   int64_t paddedInner() const { return (inner + kLaneBlock - 1) / kLaneBlock * kLaneBlock; }
   int64_t padded() const { return groups * paddedInner(); }
   int64_t logical() const { return groups * inner; }
+  bool operator==(const Width &) const = default;
 };
 
 //===----------------------------------------------------------------------===//
@@ -58,8 +60,8 @@ enum class PrepareKind : uint8_t {
   /// sources: [W], or [rows.inner, W] and then its row `parameter`. f32 [columns.padded()],
   /// padding 0.
   Vector,
-  /// sources: [rows.logical(), columns.logical()]. Row-major, dtype as given,
-  /// stride columns.padded(). Used for the embedding table.
+  /// sources: [rows.logical(), columns.logical()]. Row-major [rows.padded()][columns.padded()],
+  /// dtype as given, padding 0. The embedding table, and every matrix of a GPU program.
   Table,
   /// sources: [rows.logical() = N, columns.logical() = K], a matrix of y = x W^T.
   /// f32:  [N padded / 32][K padded][32].
@@ -93,6 +95,7 @@ struct Prepared {
   std::vector<std::string> sources; ///< checkpoint tensors by name
   Width rows, columns;
   double parameter = 0;
+  bool operator==(const Prepared &) const = default;
 };
 
 //===----------------------------------------------------------------------===//
@@ -102,10 +105,11 @@ struct Prepared {
 /// How a state's elements lie in memory while it is in use. On disk and through the
 /// C API every state is row-major in its logical shape.
 enum class StateLayout : uint8_t {
-  Plain,     ///< row-major, logical shape
+  Plain,     ///< row-major, logical shape; State::copies times, each at a multiple of 64 bytes
   Lanes,     ///< [D,N] as [D padded / 32][N][32], [D,N,2] as [D padded / 32][N][2][32]; f32
   Keys,      ///< [C,H,dz] as H panels sets: [H][C padded / 32][dz padded][32]; bf16: [H][C padded/32][dz padded/2][32][2]
   Values,    ///< [C,H,dv] as [H][dv padded / 32][C padded][32]; bf16: [H][dv padded/32][C padded/2][32][2]
+  Rows,      ///< row-major, the last dimension padded to a multiple of 32 elements
 };
 
 struct State {
@@ -122,8 +126,14 @@ struct State {
   /// `initialExp` its exponential is taken (TimestepNorm's prior_logv).
   std::string initialFrom;
   bool initialExp = false;
-  /// Bytes of one sequence in memory, a multiple of 64; sequence b is at b * bytes.
+  /// Plain only: how many times the elements lie in memory, roundUp(their bytes, 64) apart. Work
+  /// items that all advance the same scalar keep a copy each instead of waiting for one another;
+  /// the copies are equal between launches. The first is saved, all are restored.
+  int64_t copies = 1;
+  /// Bytes of one sequence in memory, a multiple of 64; sequence b is at b * bytes. -1 if the
+  /// shape does not fit the layout or overflows.
   int64_t bytes() const;
+  bool operator==(const State &) const = default;
 };
 
 //===----------------------------------------------------------------------===//
@@ -145,6 +155,7 @@ struct Argument {
   int64_t rowStride = 0;  ///< elements between rows inside, >= width.padded()
   /// Exclusive upper bound on integer elements (token ids), 0 if none.
   int64_t bound = 0;
+  bool operator==(const Argument &) const = default;
 };
 
 /// Bytes of scratch and argument buffers: every row-wise buffer holds its rows
@@ -168,40 +179,47 @@ inline constexpr int64_t kSquaresPortion = 1024;
 
 struct Buffer {
   BufferKind kind = BufferKind::Scratch;
-  /// Prepared / State: index into Artefact::prepared / states.
+  /// Prepared / State: index into Program::prepared / states.
   /// Input / Output: index into Function::inputs / outputs. Scratch: the slot;
   /// buffers of one slot are never alive together and share memory.
   /// Position: i64[batch], absolute position of each sequence's first new step.
-  /// Gradient: index into Artefact::parameters. StateGradient: into Artefact::states.
+  /// Gradient: index into Program::parameters. StateGradient: into Program::states.
   /// Arena: 0 master weights, 1 gradients, 2 first moments, 3 second moments, f32[arenaElements]
   /// each; 4 sums of squares of each kSquaresPortion gradients, f32[arenaElements / kSquaresPortion].
   int64_t index = 0;
   /// Scratch: bytes for each row of `symbol` (Rows or Batch).
   int64_t bytesPerRow = 0;
   Symbol symbol = Symbol::Rows;
+  bool operator==(const Buffer &) const = default;
 };
 
 /// What a row tile costs besides its rows, in rows: the weights are read once per tile.
 /// An odd number of rows is thus padded rather than computed row by row.
 inline constexpr int64_t kRowTileCost = 2;
 
-/// One specialisation of a kernel: code for row tiles of `rowTile` rows.
+/// One specialisation of a kernel: code for row tiles of `rowTile` rows. On a CPU at most
+/// kRowSlack, since kernels run over whole tiles; on a GPU larger tiles mask by row.
 struct Variant {
   int64_t rowTile = 0;   ///< 0: does not depend on it; the only variant
   std::string entry;     ///< symbol in Code::entries
   /// Work items: the product of the extents. Items may run in any order and on any
-  /// thread.
+  /// thread. On a GPU an item is a thread block.
   std::vector<Extent> grid;
+  /// What one row tile costs, in any unit that the launch's variants share; 0 stands for
+  /// rowTile + kRowTileCost.
+  int64_t tileCost = 0;
+  bool operator==(const Variant &) const = default;
 };
 
 /// Calls `entry(arguments, lo, hi)` for all items 0 <= lo < hi <= grid.
 /// Of several variants the runtime takes the one of least cost
-/// ceil(rows / rowTile) * (rowTile + kRowTileCost); of equals the largest rowTile.
+/// ceil(rows / rowTile) * tileCost; of equals the largest rowTile.
 struct Launch {
   std::string name;                ///< "layers.3.ffn_up": for profiles and faults
   std::vector<Variant> variants;
   std::vector<int64_t> buffers;    ///< indices into Function::buffers
   Symbol rowSymbol = Symbol::Rows; ///< what rowTile is compared with
+  bool operator==(const Launch &) const = default;
 };
 
 struct Function {
@@ -214,23 +232,51 @@ struct Function {
   int64_t chunk = 0;
   /// States this function reads and writes; others stay untouched.
   std::vector<int64_t> states;
+  bool operator==(const Function &) const = default;
 };
 
 //===----------------------------------------------------------------------===//
 // Code
 //===----------------------------------------------------------------------===//
 
-/// Position-independent code without undefined symbols. Layout of the blob:
-/// executable and read-only bytes at [0, blob.size()), the first `textBytes` of
-/// them code (rounded to pages).
+enum class CodeKind : uint8_t {
+  Host,  ///< functions of type OtodusKernel: position-independent, no undefined symbol
+  Sim,   ///< kernels of the NVVM stage for the simulator: position-independent, no undefined symbol
+  PTX,   ///< PTX text, which the driver translates
+  Cubin, ///< code of one chip, as ptxas makes it
+};
+
+/// How the 128 bytes of a tensor map (TMA) are made. Dimensions go from the innermost out, as in
+/// the driver's cuTensorMapEncodeTiled; elements outside read as 0.
+struct TensorMap {
+  int64_t buffer = 0;            ///< index into Launch::buffers
+  DType dtype = DType::BF16;     ///< F32, BF16 or I32
+  std::vector<Extent> extents;   ///< elements; 1 to 5 of them
+  std::vector<Extent> strides;   ///< bytes, multiples of 16, of extents[1], extents[2] ...
+  std::vector<int64_t> box;      ///< elements, 1 to 256, one per extent
+  int64_t swizzle = 0;           ///< bytes of a swizzle's span: 0, 32, 64 or 128
+  bool operator==(const TensorMap &) const = default;
+};
+
+/// Code for one target. Layout of the blob of `Host` and `Sim`: executable and read-only bytes at
+/// [0, blob.size()), the first `textBytes` of them code (rounded to pages). `PTX` and `Cubin`: what
+/// cuModuleLoadData takes, without a zero at the end; entries' offsets and `textBytes` are 0.
 struct Code {
-  std::string target;                ///< "cpu:x86-64-v4"
+  CodeKind kind = CodeKind::Host;
+  std::string target;                ///< "cpu:x86-64-v4", "cuda:sm_90a", "sim:sm_90a"
   std::vector<std::string> features; ///< CPU features it needs: "avx512f", "avx512bf16" ...
+  int64_t ptxVersion = 0;            ///< PTX: 10 * major + minor of its .version, e.g. 87
   uint64_t textBytes = 0;
   std::vector<uint8_t> blob;
   struct Entry {
     std::string name;
     uint64_t offset = 0;
+    // Of a GPU kernel:
+    int64_t threads = 0;          ///< per block, a multiple of 32
+    int64_t sharedBytes = 0;      ///< dynamic shared memory
+    int64_t cluster = 1;          ///< blocks per cluster; divides every grid
+    std::vector<TensorMap> tensorMaps = {}; ///< in the order of the kernel's parameters
+    bool operator==(const Entry &) const = default;
   };
   std::vector<Entry> entries;
 };
@@ -241,27 +287,42 @@ struct Parameter {
   std::string name;           ///< checkpoint tensor
   std::vector<int64_t> shape;
   int64_t offset = 0;         ///< elements, a multiple of 16
+  bool operator==(const Parameter &) const = default;
 };
 
-struct Artefact {
-  std::string producer;       ///< "otodus 0.1.0"
-  std::string modelHash;      ///< 64 hex digits: configuration, dtype and weight names; states carry it
-  std::string dtype;          ///< compute type: "f32" or "bf16"
-  std::string configJson;     ///< the model's config.json, "" for a bare module
-  std::string weightsFile;    ///< checkpoint the module was imported from, "" if none
-  std::string weightsHash;    ///< of that file's header
+/// A plan and the code that fits it. Several codes share a program if their plans are equal: code
+/// for several CPUs, or PTX, cubins and simulator code for one GPU.
+struct Program {
   std::vector<Prepared> prepared;
   std::vector<State> states;
   std::vector<Function> functions;
   std::vector<Parameter> parameters; ///< in the order of the arena; empty unless the model trains
   int64_t arenaElements = 0;  ///< of each arena, a multiple of kSquaresPortion; beyond the parameters 0
-  std::vector<Code> code;     ///< one per target; functions' entries exist in each
+  std::vector<Code> code;     ///< one per target and kind; functions' entries exist in each
   /// Prepared weights (`compile --weights=embed`): bytes of `prepared[i]` at
-  /// `offset`, or empty when they are prepared from the checkpoint on opening.
+  /// `offset` of the file, or empty when they are prepared from the checkpoint on opening.
   struct Embedded {
     uint64_t offset = 0, bytes = 0;
   };
   std::vector<Embedded> embedded;
+
+  /// True for code of a GPU or its simulator.
+  bool isGpu() const { return !code.empty() && code.front().kind != CodeKind::Host; }
+};
+
+struct Artefact {
+  std::string producer;       ///< "otodus 0.1.0"
+  std::string modelHash;      ///< 64 hex digits: configuration, dtype, weight and state names; states carry it
+  std::string dtype;          ///< compute type: "f32" or "bf16"
+  std::string configJson;     ///< the model's config.json, "" for a bare module
+  std::string weightsFile;    ///< checkpoint the module was imported from, "" if none
+  std::string weightsHash;    ///< of that file's header
+  /// At least one. All compute the same functions and carry the same states, in the same order.
+  std::vector<Program> programs;
+
+  /// Adds a program for other targets of the same model. Its code joins a program with the same
+  /// plan if there is one.
+  void add(Program program);
 };
 
 } // namespace otodus::formats

@@ -23,7 +23,7 @@
 namespace otodus::formats {
 
 /// Grows with every change of the file, of Artefact.h and of ABI/Kernel.h.
-inline constexpr uint32_t kArtefactVersion = 1;
+inline constexpr uint32_t kArtefactVersion = 2;
 
 /// Bytes of a prepared weight in memory, always a multiple of 64. The layouts are those
 /// of PrepareKind; [K padded] of `Panels` is columns.padded(), and so on. -1 if the sizes
@@ -32,16 +32,18 @@ int64_t preparedBytes(const Prepared &prepared);
 
 /// Everything the runtime relies on: every index of every buffer, launch, input, state and
 /// prepared weight is in range, sizes are not negative and do not overflow, shapes fit
-/// their layouts, code entries exist in every target and lie inside the text, names are
-/// unique. Code::File with the first fault found.
+/// their layouts, code entries exist in every target and lie inside the text, kernels' blocks
+/// and tensor maps are possible, names are unique, programs carry the same states.
+/// Code::File with the first fault found.
 Status validate(const Artefact &artefact);
 
-/// Gives the bytes of `artefact.prepared[index]`: preparedBytes() of them.
-using WeightSource = std::function<Status(size_t index, std::vector<uint8_t> &bytes)>;
+/// Gives the bytes of `artefact.programs[program].prepared[index]`: preparedBytes() of them.
+using WeightSource =
+    std::function<Status(size_t program, size_t index, std::vector<uint8_t> &bytes)>;
 
 /// Writes `artefact` to `path` (temporary file, then rename). Without `weights` none are
-/// embedded; with it all are, each asked for once, in order, so that only one is in memory.
-/// `artefact.embedded` is ignored. Errors: those of `validate` as Code::Internal,
+/// embedded; with it all are, in order and only one in memory at a time; equal `Prepared` of
+/// several programs are asked for and stored once. `Program::embedded` is ignored. Errors: those of `validate` as Code::Internal,
 /// of OutputFile, of `weights`.
 Status writeArtefact(const std::string &path, const Artefact &artefact,
                      const WeightSource &weights = nullptr);
@@ -62,14 +64,14 @@ public:
   const std::string &path() const;
   uint64_t size() const;
 
-  /// Bytes of prepared[index], 64-byte aligned in mapped files, or null if it is not
-  /// embedded. Owned by the mapping.
-  const uint8_t *weight(size_t index) const;
+  /// Bytes of prepared[index] of a program, 64-byte aligned in mapped files, or null if it is
+  /// not embedded. Owned by the mapping.
+  const uint8_t *weight(size_t program, size_t index) const;
   /// Compares every embedded weight with its checksum; Code::File names the first that
   /// differs. Reads the whole file.
   Status verifyWeights() const;
   /// Gives back the memory of the weight's whole pages.
-  void dropPages(size_t index) const;
+  void dropPages(size_t program, size_t index) const;
 
 private:
   struct Impl;

@@ -9,6 +9,7 @@
 
 #include "otodus/Formats/Artefact.h"
 #include "otodus/Formats/Status.h"
+#include "otodus/Target/Ptx.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
@@ -23,14 +24,16 @@ class DialectRegistry;
 
 namespace otodus {
 
-/// The rooms a module walks through, in order.
-enum class Stage { Model, Fused, Kernel, LLVM, Assembly, Artefact };
+/// The rooms a module walks through, in order. Gpu, NVVM, Ptx and Cubin are those of a GPU; LLVM and
+/// Assembly those of a CPU.
+enum class Stage { Model, Fused, Kernel, Gpu, NVVM, LLVM, Assembly, Ptx, Cubin, Artefact };
 
-/// "model", "fused", "kernel", "llvm", "asm", "artefact"; nullopt for other names.
+/// "model", "fused", "kernel", "gpu", "nvvm", "llvm", "asm", "ptx", "cubin", "artefact"; nullopt for
+/// other names.
 std::optional<Stage> parseStage(const std::string &name);
 
 struct CompileOptions {
-  /// cpu[:native|x86-64-v3|x86-64-v4]
+  /// cpu[:native|x86-64-v3|x86-64-v4], [cuda:]CHIP or sim:CHIP with a row of the chip table.
   std::string target = "cpu";
   /// The stage the module comes in.
   Stage from = Stage::Model;
@@ -38,12 +41,13 @@ struct CompileOptions {
   std::string modelPipeline;
   /// Shared libraries of passes (MLIR pass plugins) that `modelPipeline` may name.
   std::vector<std::string> plugins;
-  /// Called after each stage up to and including LLVM with the module as it is then
+  /// Called after each stage up to and including LLVM (a CPU's) or NVVM (a GPU's) with the module as it is then
   /// (the driver's --emit and --save-stages).
   std::function<void(Stage, mlir::ModuleOp)> afterStage;
   /// The last stage to run.
   Stage stopAfter = Stage::Artefact;
-  /// Filled with the target's assembly if `stopAfter` is Assembly.
+  /// Filled with the target's assembly if `stopAfter` is Assembly, with PTX or the bytes of a cubin if
+  /// it is Ptx or Cubin.
   std::string *assembly = nullptr;
   /// Print remarks (fusion decisions) whose category matches; "" for none.
   std::string remarks;
@@ -51,6 +55,10 @@ struct CompileOptions {
   bool timing = false;
   /// Kernels compiled at the same time; 0 = the machine's cores.
   int threads = 0;
+  /// The program that makes cubins; "": one that is found (`findPtxas`), "none": PTX only.
+  std::string ptxas;
+  /// Filled with what ptxas says about each kernel of a GPU target; needs ptxas.
+  std::vector<KernelResources> *resources = nullptr;
 };
 
 /// Dialects, external models, passes and pipelines: the one list of what exists.

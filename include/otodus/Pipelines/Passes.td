@@ -14,12 +14,14 @@ def VerifyStage : Pass<"otodus-verify-stage", "mlir::ModuleOp"> {
     *  `fused`: functions hold only weights, rows of weights, calls and groups;
     *  `kernel`: every group names its kernels; a kernel has a grid and its buffers, and no op
        of the model's mathematics is left in it;
-    *  `llvm`: only ops of the llvm dialect.
+    *  `llvm`: only ops of the llvm dialect;
+    *  `gpu`: kernels have `gpu.threads` and work on buffers and registers, not on tensors;
+    *  `nvvm`: only ops of the llvm, nvvm and gk dialects.
 
     See `test/Pipelines/verify-stage.mlir` for what passes and what does not.
   }];
   let options = [
-    Option<"stage", "stage", "std::string", "\"\"", "fused, kernel or llvm">,
+    Option<"stage", "stage", "std::string", "\"\"", "fused, kernel, llvm, gpu or nvvm">,
   ];
 }
 

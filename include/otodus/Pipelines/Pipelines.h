@@ -21,7 +21,21 @@ void buildKernelStage(mlir::OpPassManager &pm);
 /// Out: the llvm dialect; functions of type OtodusKernel.
 void buildLLVMStage(mlir::OpPassManager &pm, const std::string &target);
 
+/// The kernel stage for a GPU: its kernels are cut for the chip that `target` names.
+void buildGpuKernelStage(mlir::OpPassManager &pm, const std::string &target);
+
+/// In:  the kernels of a module, on tensors or written for threads already.
+/// Out: the GPU stage (docs/Gpu.md).
+void buildGpuStage(mlir::OpPassManager &pm, const std::string &target);
+
+/// In:  kernels at the GPU stage (docs/Gpu.md): what one thread of a block does.
+/// Out: the llvm, nvvm and gk dialects: kernels as the runtime launches them. `target` names a chip.
+void buildNVVMStage(mlir::OpPassManager &pm, const std::string &target);
+
 /// The stages as pass pipelines: otodus-fused-stage, otodus-kernel-stage, otodus-llvm-stage.
 void registerPipelines();
+
+/// And those of GPU targets: otodus-nvvm-stage{chip=sm_80}.
+void registerGpuPipelines();
 
 } // namespace otodus

@@ -55,10 +55,15 @@ const Device &cpuDevice();
 /// The device that a target such as "cpu:x86-64-v4" names. Code::Target for others.
 Result<const Device *> findDevice(const std::string &target);
 
-/// The index of the best of `codes` for this machine: the one that needs the most
-/// features among those whose features are all there; of equals the first. If
-/// there is none, Code::Target with one line that names what is missing.
-Result<size_t> chooseCode(const std::vector<formats::Code> &codes);
+/// Which code of an artefact is used: artefact.programs[program].code[code].
+struct CodeChoice {
+  size_t program = 0, code = 0;
+};
+
+/// The best code for this machine: the one that needs the most features among those whose
+/// features are all there; of equals the first. If there is none, Code::Target with one line
+/// that names what is missing.
+Result<CodeChoice> chooseCode(const formats::Artefact &artefact);
 
 /// An image of functions that are part of this program, for tests of the runtime.
 std::shared_ptr<const Image> nativeImage(std::map<std::string, OtodusKernel> entries);

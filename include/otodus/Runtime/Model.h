@@ -26,9 +26,9 @@ struct OpenOptions {
   std::shared_ptr<ThreadPool> pool;
   /// Functions to use in place of the artefact's code, for tests.
   std::shared_ptr<const Image> image;
-  /// Prepared bytes that are used where they lie, one per Artefact::prepared or null;
-  /// empty for none. `keepAlive` keeps them readable as long as the model lives.
-  std::vector<const std::byte *> embedded;
+  /// Prepared bytes that are used where they lie, per program of the artefact, one per
+  /// Program::prepared or null; empty for none. `keepAlive` keeps them readable as long as the model lives.
+  std::vector<std::vector<const std::byte *>> embedded;
   std::shared_ptr<const void> keepAlive;
 };
 
@@ -56,6 +56,8 @@ public:
 
   /// The plan. The code's bytes have moved to the device: Code::blob is empty.
   const formats::Artefact &artefact() const { return artefact_; }
+  /// The program in use: plan, prepared weights and states.
+  const formats::Program &program() const { return artefact_.programs[programIndex_]; }
   const Device &device() const { return *device_; }
   /// Null if there is none.
   const formats::Function *function(const std::string &name) const;
@@ -74,13 +76,14 @@ private:
   Model() = default;
 
   formats::Artefact artefact_;
+  size_t programIndex_ = 0;
   const Device *device_ = nullptr;
   std::shared_ptr<const Image> image_;
   std::shared_ptr<const void> keepAlive_;
   std::string target_;
   Memory weights_;
   int64_t weightBytes_ = 0;
-  std::vector<const std::byte *> prepared_;  ///< one per Artefact::prepared
+  std::vector<const std::byte *> prepared_;  ///< one per Program::prepared
   std::vector<std::vector<double>> initial_; ///< per state: fresh value, empty if a constant
   std::map<std::string, size_t> functionIndex_;
 };

@@ -16,16 +16,20 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
-struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
-  using BuildKernelsBase::BuildKernelsBase;
+class Builder {
+public:
+  Builder(ModuleOp module, const KernelEmitters &emitters) : module(module), emitters(emitters) {}
 
-  void runOnOperation() override {
+  LogicalResult run() {
     SmallVector<mega::GroupOp> groups;
-    getOperation().walk([&](mega::GroupOp group) { groups.push_back(group); });
+    module.walk([&](mega::GroupOp group) { groups.push_back(group); });
     for (mega::GroupOp group : groups)
       if (failed(build(group)))
-        return signalPassFailure();
+        return failure();
+    return success();
   }
+
+private:
 
   LogicalResult build(mega::GroupOp group) {
     if (group.getNumResults() == 0)
@@ -58,56 +62,69 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
       names.push_back(FlatSymbolRefAttr::get(*function));
       return success();
     };
-    ModuleOp module = getOperation();
     switch (role) {
     case mega::RowRole::Stream:
-      if (llvm::any_of(*group.getBody(0), [](Operation &op) {
-            return isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op);
-          })) {
-        // All channels of a sequence read the count while the stream runs, so it is advanced
-        // afterwards.
-        if (failed(record(emitCountKernel(group, module, base + "_count"))))
-          return failure();
-        group->setAttr("mega.after", b().getArrayAttr({names.back()}));
-        names.clear();
-      }
-      if (failed(record(emitStreamKernel(group, module, base))))
+      if (failed(record(emitters.stream(group, module, base))))
         return failure();
       break;
     case mega::RowRole::Attention: {
       // Two launches: the new keys and values join the open chunk, then every row attends.
-      if (failed(record(emitAppendKernel(group, module, base + "_append"))))
+      if (failed(record(emitters.append(group, module, base + "_append"))))
         return failure();
       group->setAttr("mega.before", b().getArrayAttr({names.back()}));
       names.clear();
       for (int64_t rowTile : schedule.getRowTiles().asArrayRef())
-        if (failed(record(emitAttentionKernel(group, module,
-                                              base + "_r" + std::to_string(rowTile), rowTile))))
+        if (failed(record(emitters.attention(group, module, base + "_r" + std::to_string(rowTile), rowTile))))
           return failure();
       break;
     }
     case mega::RowRole::Gather:
-      if (failed(record(emitGatherKernel(group, module, base))))
+      if (failed(record(emitters.gather(group, module, base))))
         return failure();
       break;
     case mega::RowRole::Accumulation:
-      if (failed(record(emitAccumulationKernel(group, module, base))))
+      if (!emitters.accumulation)
+        return group.emitOpError("is a part of training, which has kernels for CPUs alone");
+      if (failed(record(emitters.accumulation(group, module, base))))
         return failure();
       break;
     default:
       for (int64_t rowTile : schedule.getRowTiles().asArrayRef())
         if (failed(record(
-                emitRowsKernel(group, module, base + "_r" + std::to_string(rowTile), rowTile))))
+                emitRowsKernel(group, module, base + "_r" + std::to_string(rowTile), rowTile,
+                               emitters.matrices))))
           return failure();
     }
     group->setAttr("mega.kernels", b().getArrayAttr(names));
     return success();
   }
 
-  Builder b() { return Builder(&getContext()); }
+  mlir::Builder b() { return mlir::Builder(module.getContext()); }
 
+  ModuleOp module;
+  const KernelEmitters &emitters;
   int64_t counter = 0;
 };
 
+struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
+  using BuildKernelsBase::BuildKernelsBase;
+
+  void runOnOperation() override {
+    KernelEmitters emitters;
+    emitters.stream = emitStreamKernel;
+    emitters.gather = emitGatherKernel;
+    emitters.append = emitAppendKernel;
+    emitters.accumulation = emitAccumulationKernel;
+    emitters.attention = emitAttentionKernel;
+    if (failed(buildKernels(getOperation(), emitters)))
+      signalPassFailure();
+  }
+};
+
 } // namespace
+
+LogicalResult buildKernels(ModuleOp module, const KernelEmitters &emitters) {
+  return Builder(module, emitters).run();
+}
+
 } // namespace otodus

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "BlockedLayout.h"
+#include "Schedules.h"
 
 #include "otodus/Codegen/Common/Passes.h"
 
@@ -46,12 +46,8 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
   }
 
   LogicalResult choose(mega::GroupOp group) {
-    if (group.getNumResults() == 0)
-      return group.emitOpError("expects a result: a kernel without one computes nothing");
-    for (Value yielded : group.getYield().getOperands())
-      if (auto argument = dyn_cast<BlockArgument>(yielded))
-        return group.emitOpError("expects results that it computes, but it returns its operand ")
-               << argument.getArgNumber();
+    if (failed(verifyComputes(group)))
+      return failure();
     mega::ScheduleAttr given = group.getScheduleAttr();
     DenseI64ArrayAttr rowTiles = given ? given.getRowTiles() : nullptr;
     auto field = [&](auto get) { return given ? get(given) : std::optional<int64_t>(); };
@@ -60,13 +56,7 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
     auto timeTile = field([](mega::ScheduleAttr s) { return s.getTimeTile(); });
     auto channelTile = field([](mega::ScheduleAttr s) { return s.getChannelTile(); });
 
-    RowRole role = RowRole::None;
-    for (Operation &op : group.getBody(0)->without_terminator())
-      if (RowRole own = mega::getRowRole(&op);
-          own == RowRole::Stream || own == RowRole::Attention || own == RowRole::Gather ||
-          own == RowRole::Accumulation)
-        role = own;
-
+    RowRole role = roleOf(group);
     auto defaultTiles = [&] {
       // 12 rows fill the registers of AVX-512; 4 and 1 keep short pieces and single steps from
       // computing rows that nobody asked for.
@@ -133,7 +123,8 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
           return group.emitOpError("expects row_tiles of at most ")
                  << kLargestRowTile << " rows, but got " << rows;
     group.setScheduleAttr(mega::ScheduleAttr::get(&getContext(), rowTiles, rowBlock, columnBlock,
-                                                  timeTile, channelTile));
+                                                  timeTile, channelTile, std::nullopt,
+                                                  std::nullopt, std::nullopt));
     return success();
   }
 
@@ -147,50 +138,67 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
                  formats::sizeOf(dtypeOf(op.getOperand(1).getType()));
     return bytes;
   }
-
-  static bool needsWholeRows(mega::GroupOp group) {
-    for (Operation &op : group.getBody(0)->without_terminator())
-      if ((mega::getRowRole(&op) == RowRole::RowReduction &&
-           llvm::any_of(op.getOperands(), followsProduct)) ||
-          isa<mega::RotateOp, mega::RotateGradientOp>(op))
-        return true;
-    return false;
-  }
-
-  static int64_t channelWidth(mega::GroupOp group) {
-    return paddedWidth(group.getBody(0)->front().getResult(0).getType());
-  }
-
-  /// The smallest tile that holds whole lane blocks and whole groups of the norms, of at least 64
-  /// channels where they divide the width; everything where padding makes groups and lane blocks
-  /// disagree.
-  static int64_t legalChannelTile(mega::GroupOp group) {
-    formats::Width width = widthOf(group.getBody(0)->front().getResult(0).getType());
-    int64_t tile = std::min<int64_t>(2 * kLanes, width.padded());
-    SmallVector<int64_t> groups;
-    for (Operation &op : *group.getBody(0)) {
-      if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
-        groups.push_back(norm.getGroups());
-      else if (auto norm = dyn_cast<mega::TimestepNormSavingOp>(op))
-        groups.push_back(norm.getGroups());
-    }
-    if (groups.empty())
-      return width.padded() % tile == 0 ? tile : kLanes;
-    for (int64_t count : groups)
-      tile = std::lcm(std::lcm(width.inner / count, kLanes), tile);
-    if (tile > 512 || width.padded() % tile != 0 || width.padded() != width.inner)
-      tile = width.padded();
-    return tile;
-  }
-
-  /// The largest divisor of `width` (both multiples of 32) that is at most `limit`.
-  static int64_t shareOf(int64_t width, int64_t limit) {
-    int64_t share = std::min(width, limit);
-    while (width % share)
-      share -= kLanes;
-    return share;
-  }
 };
 
 } // namespace
+
+RowRole roleOf(mega::GroupOp group) {
+  RowRole role = RowRole::None;
+  for (Operation &op : group.getBody(0)->without_terminator())
+    if (RowRole own = mega::getRowRole(&op);
+        own == RowRole::Stream || own == RowRole::Attention || own == RowRole::Gather ||
+        own == RowRole::Accumulation)
+      role = own;
+  return role;
+}
+
+LogicalResult verifyComputes(mega::GroupOp group) {
+  if (group.getNumResults() == 0)
+    return group.emitOpError("expects a result: a kernel without one computes nothing");
+  for (Value yielded : group.getYield().getOperands())
+    if (auto argument = dyn_cast<BlockArgument>(yielded))
+      return group.emitOpError("expects results that it computes, but it returns its operand ")
+             << argument.getArgNumber();
+  return success();
+}
+
+bool needsWholeRows(mega::GroupOp group) {
+  for (Operation &op : group.getBody(0)->without_terminator())
+    if ((mega::getRowRole(&op) == RowRole::RowReduction &&
+         llvm::any_of(op.getOperands(), followsProduct)) ||
+        isa<mega::RotateOp, mega::RotateGradientOp>(op))
+      return true;
+  return false;
+}
+
+int64_t channelWidth(mega::GroupOp group) {
+  return paddedWidth(group.getBody(0)->front().getResult(0).getType());
+}
+
+int64_t legalChannelTile(mega::GroupOp group) {
+  formats::Width width = widthOf(group.getBody(0)->front().getResult(0).getType());
+  int64_t tile = std::min<int64_t>(2 * kLanes, width.padded());
+  SmallVector<int64_t> groups;
+  for (Operation &op : *group.getBody(0)) {
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
+      groups.push_back(norm.getGroups());
+    else if (auto norm = dyn_cast<mega::TimestepNormSavingOp>(op))
+      groups.push_back(norm.getGroups());
+  }
+  if (groups.empty())
+    return width.padded() % tile == 0 ? tile : kLanes;
+  for (int64_t count : groups)
+    tile = std::lcm(std::lcm(width.inner / count, kLanes), tile);
+  if (tile > 512 || width.padded() % tile != 0 || width.padded() != width.inner)
+    tile = width.padded();
+  return tile;
+}
+
+int64_t shareOf(int64_t width, int64_t limit) {
+  int64_t share = std::min(width, limit);
+  while (width % share)
+    share -= kLanes;
+  return share;
+}
+
 } // namespace otodus

@@ -24,8 +24,9 @@ namespace {
 
 class RowsEmitter {
 public:
-  RowsEmitter(KernelEmitter &kernel)
-      : kernel(kernel), b(kernel.b), loc(kernel.loc), f32(kernel.b.getF32Type()) {}
+  RowsEmitter(KernelEmitter &kernel, MatrixLayout matrices)
+      : kernel(kernel), b(kernel.b), loc(kernel.loc), f32(kernel.b.getF32Type()),
+        matrices(matrices) {}
 
   LogicalResult run() {
     for (Operation &op : kernel.group.getBody(0)->without_terminator())
@@ -257,21 +258,26 @@ private:
     auto weightType = cast<RankedTensorType>(weight.getType());
     if (kernel.operandNumber(weight) < 0)
       return op->emitOpError("expects its weight to be an operand of the group");
-    bool pairs = weightType.getElementType().isBF16();
+    bool panels = matrices == MatrixLayout::Panels;
+    if (!panels && kind != StringRef("panels"))
+      return op->emitOpError("has no kernel for this target");
+    bool pairs = panels && weightType.getElementType().isBF16();
     Value a = convertTo(value(input), weightType.getElementType());
 
     SmallVector<int64_t> kShape = blockedRow(inType), nShape = blockedRow(outType);
     KernelBuffer buffer;
-    buffer.kind = kind;
+    buffer.kind = panels ? kind : "table";
     buffer.sources = {kernel.operandNumber(weight)};
     buffer.rows = widthOf(outType);
     buffer.columns = widthOf(inType);
     buffer.dtype = dtypeOf(weightType);
-    // [n blocks…, k blocks…, 32, 32], pairs along k adjacent for bf16.
-    SmallVector<int64_t> shape(ArrayRef(nShape).drop_back());
-    llvm::append_range(shape, ArrayRef(kShape).drop_back());
-    shape.push_back(pairs ? kLanes / 2 : kLanes);
-    shape.push_back(pairs ? kLanes * 2 : kLanes);
+    // Panels: [n blocks…, k blocks…, 32, 32], pairs along k adjacent for bf16. Tables: [n…, k…].
+    SmallVector<int64_t> shape(ArrayRef(nShape).drop_back(panels));
+    llvm::append_range(shape, ArrayRef(kShape).drop_back(panels));
+    if (panels) {
+      shape.push_back(pairs ? kLanes / 2 : kLanes);
+      shape.push_back(pairs ? kLanes * 2 : kLanes);
+    }
     Value packed = kernel.frame.asTensor(
         kernel.frame.denseView(kernel.parameter(buffer, weightType.getElementType()), shape));
 
@@ -283,12 +289,15 @@ private:
         exprs.push_back(b.getAffineDimExpr(d));
       return exprs;
     };
-    SmallVector<AffineExpr> aExprs = dims(0, 2), wExprs = dims(2, n - 1), outExprs = dims(0, 2 + n);
+    SmallVector<AffineExpr> aExprs = dims(0, 2), wExprs = dims(2, n - panels),
+                            outExprs = dims(0, 2 + n);
     llvm::append_range(aExprs, dims(2 + n, k));
-    llvm::append_range(wExprs, dims(2 + n, k - 1));
-    AffineExpr lane = b.getAffineDimExpr(1 + n), ki = b.getAffineDimExpr(rank - 1);
-    wExprs.push_back(pairs ? ki.floorDiv(2) : ki);
-    wExprs.push_back(pairs ? lane * 2 + ki % 2 : lane);
+    llvm::append_range(wExprs, dims(2 + n, k - panels));
+    if (panels) {
+      AffineExpr lane = b.getAffineDimExpr(1 + n), ki = b.getAffineDimExpr(rank - 1);
+      wExprs.push_back(pairs ? ki.floorDiv(2) : ki);
+      wExprs.push_back(pairs ? lane * 2 + ki % 2 : lane);
+    }
     SmallVector<AffineMap> maps{AffineMap::get(rank, 0, aExprs, b.getContext()),
                                 AffineMap::get(rank, 0, wExprs, b.getContext()),
                                 AffineMap::get(rank, 0, outExprs, b.getContext())};
@@ -628,13 +637,15 @@ private:
   OpBuilder &b;
   Location loc;
   Type f32;
+  MatrixLayout matrices;
   IRMapping map;
 };
 
 } // namespace
 
 FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
-                                       const std::string &name, int64_t rowTile) {
+                                       const std::string &name, int64_t rowTile,
+                                       MatrixLayout matrices) {
   KernelEmitter kernel(group, module, name, rowTile);
   // One row per sequence where only the last step of a call is computed.
   if (cast<RankedTensorType>(group.getResult(0).getType()).getDimSize(1) == 1) {
@@ -642,7 +653,7 @@ FailureOr<func::FuncOp> emitRowsKernel(mega::GroupOp group, ModuleOp module,
     kernel.function->setAttr("mega.row_symbol",
                              kernel.b.getI64IntegerAttr(int64_t(formats::Symbol::Batch)));
   }
-  RowsEmitter emitter(kernel);
+  RowsEmitter emitter(kernel, matrices);
   if (failed(emitter.run()))
     return kernel.function.erase(), failure();
 

@@ -17,8 +17,6 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
-constexpr int64_t kStateWords64 = 8; ///< i64 per sequence of a scalar state: 64 bytes
-
 int64_t stateWords(int64_t elements) { return (elements * 4 + 63) / 64 * 16; }
 
 //===----------------------------------------------------------------------===//
@@ -48,8 +46,6 @@ public:
     vector.sources = {s.kernel.operandNumber(op.getWeight())};
     vector.columns = width;
     weight = s.kernel.parameter(vector, s.f32);
-    Value count = s.kernel.operandParameter(op.getCount());
-    Value mask = op.getMask() ? s.kernel.operandParameter(op.getMask()) : Value();
     Value dmean = s.kernel.operandParameter(op.getDmean());
     Value dvariance = s.kernel.operandParameter(op.getDvariance());
     Value dweight = s.kernel.operandParameter(op.getDweight());
@@ -61,7 +57,6 @@ public:
     channel = s.mul(item[0], s.index(tile));
     firstGroup = s.div(channel, groupSize);
     carried = s.scratch(2 * groupsOfTile, s.f64);
-    steps = s.scratch(1, s.f64);
     weightSum = s.scratch(tile);
     biasSum = s.scratch(tile);
     for (Value sum : {weightSum, biasSum})
@@ -83,24 +78,23 @@ public:
         });
       };
       moveState(true);
-      Value n = memref::LoadOp::create(s.b, s.loc, count,
-                                       ValueRange{s.mul(sequence, s.index(kStateWords64))});
-      s.store(arith::SIToFPOp::create(s.b, s.loc, s.f64, n), steps, s.index(0));
       Value length = s.kernel.frame.length;
       s.forLoop(s.index(0), length, s.index(1), [&](Value i) {
         Value t = s.sub(s.sub(length, s.index(1)), i);
         Value row = s.add(s.mul(sequence, length), t);
         Value to = s.add(s.rowOffset(row, op.getDx().getType()), channel);
-        if (mask || width.padded() != width.inner)
-          s.forLoop(s.index(0), s.index(tile), s.index(kLanes), [&](Value lane) {
-            s.storeFromF32(s.zeros(), dx, s.add(to, lane));
-          });
-        if (!mask)
-          return step(row);
-        Value byte = memref::LoadOp::create(s.b, s.loc, mask, ValueRange{row});
-        Value zero = arith::ConstantOp::create(s.b, s.loc, s.b.getI8IntegerAttr(0));
-        s.ifThen(arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::eq, byte, zero),
-                 [&] { step(row); });
+        Value share = s.load(
+            shifts, s.add(s.rowOffset(row, op.getShift().getType()), s.index(groups)));
+        Value counts = arith::CmpFOp::create(s.b, s.loc, arith::CmpFPredicate::OGT, share,
+                                             s.constant(0)); // or it is padding
+        if (width.padded() != width.inner)
+          clear(to);
+        auto choice = scf::IfOp::create(s.b, s.loc, counts, /*withElseRegion=*/true);
+        OpBuilder::InsertionGuard guard(s.b);
+        s.b.setInsertionPointToStart(choice.thenBlock());
+        step(row, wide(share));
+        s.b.setInsertionPointToStart(choice.elseBlock());
+        clear(to);
       });
       moveState(false);
     });
@@ -160,11 +154,13 @@ private:
     return totals;
   }
 
-  void step(Value row) {
-    Value n = loadWide(steps, s.index(0));
-    Value c2 = arith::DivFOp::create(s.b, s.loc, s.f64Constant(1), n);
+  void clear(Value dxRow) {
+    s.forLoop(s.index(0), s.index(tile), s.index(kLanes),
+              [&](Value lane) { s.storeFromF32(s.zeros(), dx, s.add(dxRow, lane)); });
+  }
+
+  void step(Value row, Value c2) {
     Value c1 = s.subf(s.f64Constant(1), c2);
-    s.store(s.subf(n, s.f64Constant(1)), steps, s.index(0));
     Value xRow = s.add(s.rowOffset(row, op.getInput().getType()), channel);
     Value dyRow = s.add(s.rowOffset(row, op.getDy().getType()), channel);
     Value dxRow = s.add(s.rowOffset(row, op.getDx().getType()), channel);
@@ -223,7 +219,6 @@ private:
   int64_t groups, groupSize, tile = 0, groupsOfTile = 0;
   Value x, dy, shifts, deviations, weight, dx, channel, firstGroup;
   Value carried;  ///< f64 [groups of the tile][gradient of mean, of variance]
-  Value steps;    ///< f64: how many steps the statistics of this step are of
   Value weightSum, biasSum;
 };
 

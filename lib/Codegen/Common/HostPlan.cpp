@@ -29,15 +29,15 @@ constexpr int64_t kLargestWidth = int64_t(1) << 31;
 
 class PlanBuilder {
 public:
-  PlanBuilder(ModuleOp module, formats::Artefact &artefact)
-      : module(module), symbols(module), artefact(artefact) {}
+  PlanBuilder(ModuleOp module, formats::Program &program)
+      : module(module), symbols(module), program(program) {}
 
   LogicalResult run() {
     listParameters();
     for (auto function : module.getOps<func::FuncOp>())
       if (function.isPublic() && !function->hasAttr("mega.grid") && failed(plan(function)))
         return failure();
-    if (llvm::all_of(artefact.functions,
+    if (llvm::all_of(program.functions,
                      [](const formats::Function &f) { return f.launches.empty(); }))
       return module.emitError("expects a public function that computes something, but found none");
     return success();
@@ -126,7 +126,7 @@ private:
                                     formats::Symbol::Rows};
     }
     shareScratch();
-    artefact.functions.push_back(out);
+    program.functions.push_back(out);
     return success();
   }
 
@@ -187,14 +187,14 @@ private:
     if (auto arena = function.getArgAttrOfType<IntegerAttr>(i, "mega.arena"))
       return addBuffer(formats::BufferKind::Arena, arena.getInt());
     if (auto name = function.getArgAttrOfType<StringAttr>(i, "mega.gradient")) {
-      for (auto [index, parameter] : llvm::enumerate(artefact.parameters))
+      for (auto [index, parameter] : llvm::enumerate(program.parameters))
         if (parameter.name == name.str() && ArrayRef<int64_t>(parameter.shape) == type.getShape())
           return addBuffer(formats::BufferKind::Gradient, index);
       function.emitOpError("expects a weight ") << name << " of the type " << type;
       return failure();
     }
     auto name = function.getArgAttrOfType<StringAttr>(i, "mega.state_gradient");
-    for (auto [index, state] : llvm::enumerate(artefact.states))
+    for (auto [index, state] : llvm::enumerate(program.states))
       if (name && state.name == name.str())
         return addBuffer(formats::BufferKind::StateGradient, index);
     function.emitOpError("expects a state ")
@@ -220,9 +220,9 @@ private:
                              weight.getTensorType().getShape().end());
       parameter.offset = offset;
       offset += llvm::alignTo(weight.getTensorType().getNumElements(), 16);
-      artefact.parameters.push_back(std::move(parameter));
+      program.parameters.push_back(std::move(parameter));
     }
-    artefact.arenaElements = llvm::alignTo(offset, formats::kSquaresPortion);
+    program.arenaElements = llvm::alignTo(offset, formats::kSquaresPortion);
   }
 
   static LogicalResult verifyNewName(func::FuncOp function, StringRef what,
@@ -233,7 +233,7 @@ private:
            << what << " of different names, but two are '" << name << "'";
   }
 
-  /// The index of state `name` in the artefact. Functions share states by name.
+  /// The index of state `name` in the program. Functions share states by name.
   FailureOr<int64_t> stateIndex(func::FuncOp function, unsigned i, StringAttr name,
                                 RankedTensorType type) {
     Type element = type.getElementType();
@@ -255,7 +255,7 @@ private:
     if (auto from = function.getArgAttrOfType<StringAttr>(i, "mega.initial_from"))
       state.initialFrom = from.str();
     state.initialExp = bool(function.getArgAttr(i, "mega.initial_exp"));
-    for (auto [index, known] : llvm::enumerate(artefact.states)) {
+    for (auto [index, known] : llvm::enumerate(program.states)) {
       if (known.name != state.name)
         continue;
       if (llvm::is_contained(out.states, int64_t(index))) {
@@ -272,8 +272,8 @@ private:
       }
       return int64_t(index);
     }
-    artefact.states.push_back(state);
-    return int64_t(artefact.states.size()) - 1;
+    program.states.push_back(state);
+    return int64_t(program.states.size()) - 1;
   }
 
   /// Kernels write states in place, so a function has to return each as its ops leave it.
@@ -285,7 +285,7 @@ private:
       auto name = function.getResultAttrOfType<StringAttr>(i, "mega.state");
       if (!name || result.kind != Binding::Buffer ||
           out.buffers[result.buffer].kind != formats::BufferKind::State ||
-          artefact.states[out.buffers[result.buffer].index].name != name.str() ||
+          program.states[out.buffers[result.buffer].index].name != name.str() ||
           result.updated != updated.contains(result.buffer))
         return function.emitOpError("expects result ")
                << i << " to be the new value of state " << function.getResultAttr(i, "mega.state");
@@ -294,7 +294,7 @@ private:
     for (int64_t index : out.states)
       if (!returned.contains(index))
         return function.emitOpError("expects a result with mega.state = \"")
-               << artefact.states[index].name << "\": what is carried in is carried out";
+               << program.states[index].name << "\": what is carried in is carried out";
     return success();
   }
 
@@ -405,7 +405,7 @@ private:
 
     std::string name = prefix + group.getName().str();
     const std::pair<StringRef, StringRef> parts[] = {
-        {"mega.before", "_append"}, {"mega.kernels", ""}, {"mega.after", "_count"}};
+        {"mega.before", "_append"}, {"mega.kernels", ""}};
     for (auto [part, suffix] : parts)
       if (auto kernels = group->getAttrOfType<ArrayAttr>(part))
         if (failed(launchKernels(group, kernels, operands, results, name + suffix.str())))
@@ -554,7 +554,7 @@ private:
       if (i < 0 || operands[i].buffer < 0)
         return nullptr;
       const formats::Buffer &buffer = out.buffers[operands[i].buffer];
-      return buffer.kind == formats::BufferKind::State ? &artefact.states[buffer.index] : nullptr;
+      return buffer.kind == formats::BufferKind::State ? &program.states[buffer.index] : nullptr;
     };
     auto verifyPosition = [&](Value value) -> LogicalResult {
       int64_t i = number(value);
@@ -579,6 +579,20 @@ private:
           keys->layout = formats::StateLayout::Keys, keys->openChunk = true;
         if (formats::State *values = state(attention.getValues()))
           values->layout = formats::StateLayout::Values, values->openChunk = true;
+      } else if (isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op)) {
+        Value count = cast<mega::SequenceOpInterface>(op).getStateOperands()[0]->get();
+        // Every tile of channels advances a copy of its own.
+        mega::ScheduleAttr schedule = group.getScheduleAttr();
+        int64_t width = widthOf(op.getResult(0).getType()).padded();
+        int64_t tiles = schedule && schedule.getChannelTile() ? width / *schedule.getChannelTile() : 1;
+        if (formats::State *steps = state(count)) {
+          int64_t &known = copies[steps - program.states.data()];
+          if (known && known != tiles)
+            return group.emitOpError("expects the channel_tile of the other functions that share "
+                                     "its state '")
+                   << steps->name << "', which makes " << known << " tiles, but has " << tiles;
+          steps->copies = known = tiles;
+        }
       } else if (auto query = dyn_cast<mega::ChunkQueryGradientOp>(op)) {
         if (failed(verifyPosition(query.getPosition())) || failed(learnChunk(query.getChunk())))
           return failure();
@@ -645,14 +659,14 @@ private:
       return a.groups == b.groups && a.inner == b.inner;
     };
     int64_t index = -1;
-    for (auto [i, known] : llvm::enumerate(artefact.prepared))
+    for (auto [i, known] : llvm::enumerate(program.prepared))
       if (known.kind == prepared.kind && known.dtype == prepared.dtype &&
           known.sources == prepared.sources && known.parameter == prepared.parameter &&
           same(known.rows, prepared.rows) && same(known.columns, prepared.columns))
         index = i;
     if (index < 0) {
-      index = artefact.prepared.size();
-      artefact.prepared.push_back(prepared);
+      index = program.prepared.size();
+      program.prepared.push_back(prepared);
     }
     for (auto [i, known] : llvm::enumerate(out.buffers))
       if (known.kind == formats::BufferKind::Prepared && known.index == index)
@@ -701,9 +715,10 @@ private:
 
   ModuleOp module;
   SymbolTable symbols;
-  formats::Artefact &artefact;
+  formats::Program &program;
   formats::Function out;
   std::vector<int64_t> firstUse, lastUse;   ///< launches, per buffer
+  llvm::DenseMap<int64_t, int64_t> copies;  ///< of a state, once an op has told
   llvm::SmallDenseSet<int64_t> updated;     ///< buffers of states that an op has written
   llvm::SmallPtrSet<Operation *, 4> active; ///< callees that are being expanded
   int64_t calls = 0;
@@ -711,8 +726,8 @@ private:
 
 } // namespace
 
-LogicalResult buildHostPlan(ModuleOp module, formats::Artefact &artefact) {
-  return PlanBuilder(module, artefact).run();
+LogicalResult buildHostPlan(ModuleOp module, formats::Program &program) {
+  return PlanBuilder(module, program).run();
 }
 
 } // namespace otodus

@@ -22,6 +22,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 
+#include <functional>
+
 namespace otodus {
 
 /// What a kernel parameter is bound to.
@@ -71,15 +73,16 @@ private:
   std::vector<KernelBuffer> buffers;
 };
 
+/// How the matrix of a product lies in memory (formats::PrepareKind).
+enum class MatrixLayout { Panels, Table };
+
 /// Emits the kernel(s) of a group of the given kind; each returns the functions made.
 /// Failure: a diagnostic on the op that has no form.
-mlir::FailureOr<mlir::func::FuncOp> emitRowsKernel(mega::GroupOp group, mlir::ModuleOp module,
-                                                   const std::string &name, int64_t rowTile);
+mlir::FailureOr<mlir::func::FuncOp>
+emitRowsKernel(mega::GroupOp group, mlir::ModuleOp module, const std::string &name,
+               int64_t rowTile, MatrixLayout matrices = MatrixLayout::Panels);
 mlir::FailureOr<mlir::func::FuncOp> emitStreamKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                      const std::string &name);
-/// Advances the counts of the group's timestep norms; runs after the stream.
-mlir::FailureOr<mlir::func::FuncOp> emitCountKernel(mega::GroupOp group, mlir::ModuleOp module,
-                                                    const std::string &name);
 mlir::FailureOr<mlir::func::FuncOp> emitGatherKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                      const std::string &name);
 mlir::FailureOr<mlir::func::FuncOp> emitAppendKernel(mega::GroupOp group, mlir::ModuleOp module,
@@ -92,5 +95,23 @@ mlir::FailureOr<mlir::func::FuncOp> emitAttentionKernel(mega::GroupOp group,
 mlir::FailureOr<mlir::func::FuncOp> emitAccumulationKernel(mega::GroupOp group,
                                                            mlir::ModuleOp module,
                                                            const std::string &name);
+
+/// What a target writes its own way. Row-wise groups are the same everywhere but for the layout of
+/// matrices.
+struct KernelEmitters {
+  using Emit = mlir::FailureOr<mlir::func::FuncOp> (mega::GroupOp, mlir::ModuleOp,
+                                                    const std::string &name);
+  using EmitForRows = mlir::FailureOr<mlir::func::FuncOp> (mega::GroupOp, mlir::ModuleOp,
+                                                           const std::string &name,
+                                                           int64_t rowTile);
+  std::function<Emit> stream, gather, append;
+  std::function<Emit> accumulation; ///< null: there are no such kernels
+  std::function<EmitForRows> attention;
+  MatrixLayout matrices = MatrixLayout::Panels;
+};
+
+/// Writes a kernel function for every group and row tile of `module`, and names them on the
+/// groups.
+mlir::LogicalResult buildKernels(mlir::ModuleOp module, const KernelEmitters &emitters);
 
 } // namespace otodus

@@ -25,7 +25,7 @@ struct TimestepNorm : GradientOf<TimestepNorm, mega::TimestepNormOp> {
   Operation *buildSavingForm(Operation *op, OpBuilder &b) const {
     auto norm = cast<mega::TimestepNormOp>(op);
     RankedTensorType input = norm.getInput().getType();
-    auto statistics = activation(input, input.getDimSize(1), norm.getGroups());
+    auto statistics = activation(input, input.getDimSize(1), norm.getGroups() + 1);
     SmallVector<Type> types(norm->getResultTypes());
     types.append({statistics, statistics});
     return mega::TimestepNormSavingOp::create(
@@ -47,8 +47,7 @@ struct TimestepNormSaving : GradientOf<TimestepNormSaving, mega::TimestepNormSav
                     dbias.getType()};
     auto made = mega::TimestepNormGradientOp::create(
         g.builder(), op.getLoc(), types, x, dy, g.read(op.getShift()),
-        g.read(op.getInverseDeviation()), g.read(op.getWeight()), g.read(op.getNewCount()),
-        op.getMask() ? g.read(op.getMask()) : Value(), dmean, dvariance, dweight, dbias,
+        g.read(op.getInverseDeviation()), g.read(op.getWeight()), dmean, dvariance, dweight, dbias,
         op.getGroupsAttr());
     g.add(op.getInput(), made.getDx());
     g.setStateGradient(op.getMean(), made.getNewDmean());

@@ -9,7 +9,7 @@
 
 namespace otodus {
 
-/// Fills buffers, launches, states, prepared weights and functions of `artefact` from a module at
+/// Fills buffers, launches, states, prepared weights and functions of `program` from a module at
 /// the kernel stage: every public function becomes one plan, calls are expanded, scratch buffers
 /// that are never alive together share memory. A diagnostic on failure.
 ///
@@ -23,6 +23,6 @@ namespace otodus {
 /// by one op and returned under its name, since kernels write it in place; functions share a state
 /// by name, with one type and one fresh value; all attention of a function has one chunk; calls do
 /// not recurse.
-mlir::LogicalResult buildHostPlan(mlir::ModuleOp module, formats::Artefact &artefact);
+mlir::LogicalResult buildHostPlan(mlir::ModuleOp module, formats::Program &program);
 
 } // namespace otodus

@@ -1,0 +1,446 @@
+//===- AttentionKernel.cpp - The open chunk: append, then attend -----------===//
+//
+// Keys and values of the open chunk lie as rows [C][H][d padded]. A block takes R new steps of one head and a share
+// of the value columns, and walks the visible keys in tiles:
+//
+//   S = Q Kᵀ     m' = max(m, S)     P = exp(S - m')     l = l exp(m - m') + Σ P
+//   O = O exp(m - m') + P V         at the end O / l
+//
+// With one row (decoding) scores of all keys fit in shared memory, and warps share the keys out.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Kernels.h"
+#include "ProductTile.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace otodus::gpu {
+namespace {
+
+mega::ChunkAttentionOp attentionOf(mega::GroupOp group) {
+  return cast<mega::ChunkAttentionOp>(group.getBody(0)->front());
+}
+
+int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+struct Sizes {
+  explicit Sizes(mega::ChunkAttentionOp op)
+      : heads(op.getQuery().getType().getDimSize(2)),
+        dz(padded(op.getQuery().getType().getDimSize(3))),
+        dv(padded(op.getValue().getType().getDimSize(3))), chunk(op.getChunk()),
+        element(op.getKeys().getType().getElementType()),
+        bytes(element.getIntOrFloatBitWidth() / 8) {}
+  /// Elements of one sequence's keys or values, rounded to 64 bytes.
+  int64_t keysOfSequence() const { return roundUp(chunk * heads * dz); }
+  int64_t valuesOfSequence() const { return roundUp(chunk * heads * dv); }
+  int64_t roundUp(int64_t n) const { return (n * bytes + 63) / 64 * 64 / bytes; }
+
+  int64_t heads, dz, dv, chunk;
+  Type element;
+  int64_t bytes;
+};
+
+/// What both kernels begin with.
+class Frame {
+public:
+  Frame(mega::GroupOp group, ModuleOp module, const std::string &name, int64_t rowTile)
+      : op(attentionOf(group)), sizes(op), kernel(group, module, name, rowTile), b(kernel.b),
+        loc(kernel.loc), s(b, loc) {}
+
+  void openGrid(ArrayRef<OpFoldResult> extents, int64_t threads) {
+    SmallVector<OpFoldResult> zeros(extents.size(), b.getIndexAttr(0)),
+        ones(extents.size(), b.getIndexAttr(1));
+    grid = scf::ForallOp::create(b, loc, zeros, extents, ones, ValueRange{}, std::nullopt);
+    b.setInsertionPointToStart(grid.getBody());
+    s.begin();
+    kernel.function->setAttr("gpu.threads", b.getI64IntegerAttr(threads));
+    sequence = grid.getInductionVars()[0];
+    Value start = memref::LoadOp::create(b, loc, kernel.operandParameter(op.getPosition()),
+                                         ValueRange{sequence});
+    open = s.rem(arith::IndexCastOp::create(b, loc, b.getIndexType(), start), sizes.chunk);
+  }
+
+  func::FuncOp close(ArrayRef<formats::Extent> extents) {
+    b.setInsertionPointToEnd(&kernel.function.getBody().front());
+    kernel.finish(extents);
+    return kernel.function;
+  }
+
+  int64_t strideOf(Value model) {
+    return rowStrideOf(otodus::widthOf(model.getType()), dtypeOf(model.getType()));
+  }
+
+  mega::ChunkAttentionOp op;
+  Sizes sizes;
+  KernelEmitter kernel;
+  OpBuilder &b;
+  Location loc;
+  SimtBuilder s;
+  scf::ForallOp grid;
+  Value sequence, open; ///< open: steps of the open chunk before this call
+};
+
+//===----------------------------------------------------------------------===//
+// attend
+//===----------------------------------------------------------------------===//
+
+class Attend : public Frame {
+public:
+  Attend(mega::GroupOp group, ModuleOp module, const std::string &name, int64_t rowTile)
+      : Frame(group, module, name, rowTile), rows(rowTile) {}
+
+  FailureOr<func::FuncOp> run() {
+    mega::ScheduleAttr schedule = gpuScheduleOf(kernel.group, rows);
+    kernel.function->setAttr("mega.schedule", schedule);
+    columns = *schedule.getColumnBlock();
+    keyTile = *schedule.getKTile();
+    threads = *schedule.getThreads();
+    q = kernel.operandParameter(op.getQuery());
+    keys = kernel.operandParameter(op.getKeys());
+    values = kernel.operandParameter(op.getValues());
+    kernel.operandParameter(op.getPosition());
+    out = kernel.resultParameter(0, getElementTypeOrSelf(op.getOutput().getType()));
+    AffineExpr length = b.getAffineSymbolExpr(0);
+    OpFoldResult rowTiles = affine::makeComposedFoldedAffineApply(
+        b, loc, length.ceilDiv(rows), {OpFoldResult(kernel.frame.length)});
+    int64_t shares = sizes.dv / columns;
+    openGrid({kernel.frame.batch, b.getIndexAttr(sizes.heads), rowTiles, b.getIndexAttr(shares)},
+             threads);
+    head = grid.getInductionVars()[1];
+    Value step = s.mul(grid.getInductionVars()[2], rows);
+    firstColumn = s.mul(grid.getInductionVars()[3], columns);
+    limit = s.min(s.sub(kernel.frame.length, step), s.index(rows));
+    firstRow = s.add(s.mul(sequence, kernel.frame.length), step);
+    firstKey = s.add(open, step); // row r sees keys <= firstKey + r
+    visible = s.add(firstKey, limit);
+    LogicalResult done = rows == 1 ? emitOneRow() : emitTiles();
+    if (failed(done))
+      return kernel.function.erase(), failure();
+    return close({{formats::Symbol::Batch, 1, 1},
+                  {formats::Symbol::One, sizes.heads, 1},
+                  {formats::Symbol::Length, 1, rows},
+                  {formats::Symbol::One, shares, 1}});
+  }
+
+private:
+  // Flat indices of rows: of the query and output, and of a key or value of this head.
+  Value queryAt(Value row) {
+    return s.add(s.mul(s.add(firstRow, row), strideOf(op.getQuery())), s.mul(head, sizes.dz));
+  }
+  Value outAt(Value row) {
+    return s.add(s.add(s.mul(s.add(firstRow, row), strideOf(op.getOutput())),
+                       s.mul(head, sizes.dv)),
+                 firstColumn);
+  }
+  Value keyAt(Value key) {
+    return s.add(s.mul(sequence, sizes.keysOfSequence()),
+                 s.add(s.mul(key, sizes.heads * sizes.dz), s.mul(head, sizes.dz)));
+  }
+  Value valueAt(Value key) {
+    return s.add(s.add(s.mul(sequence, sizes.valuesOfSequence()),
+                       s.add(s.mul(key, sizes.heads * sizes.dv), s.mul(head, sizes.dv))),
+                 firstColumn);
+  }
+
+  /// Copies `lines` rows of `inner` elements to shared memory, rows `pitch` apart. `from`: flat
+  /// index of a row.
+  void copy(Value shared, int64_t pitch, int64_t lines, int64_t inner, Value global,
+            function_ref<Value(Value)> from) {
+    int64_t count = 16 / sizes.bytes, perLine = inner / count;
+    s.loop(s.thread(), s.index(lines * perLine), s.index(threads), [&](Value piece) {
+      Value line = s.div(piece, perLine), at = s.mul(s.rem(piece, perLine), count);
+      NVVM::CpAsyncOp::create(
+          b, loc, s.sharedPointer(shared, s.add(s.mul(line, pitch), at)),
+          s.globalPointer(global, s.add(from(line), at)), b.getI32IntegerAttr(16),
+          NVVM::LoadCacheModifierKindAttr::get(b.getContext(), NVVM::LoadCacheModifierKind::CG),
+          Value());
+    });
+  }
+  void landed() {
+    NVVM::CpAsyncCommitGroupOp::create(b, loc);
+    NVVM::CpAsyncWaitGroupOp::create(b, loc, 0);
+    s.barrier();
+  }
+
+  Value exp(Value x) { return math::ExpOp::create(b, loc, x); }
+  Value addf(Value x, Value y) { return arith::AddFOp::create(b, loc, x, y); }
+  Value subf(Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
+  Value mulf(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
+  Value maxf(Value x, Value y) { return arith::MaxNumFOp::create(b, loc, x, y); }
+  Value sumOverLanes(Value v) {
+    return s.overLanes(v, [&](Value x, Value y) { return addf(x, y); });
+  }
+  Value maxOverLanes(Value v) {
+    return s.overLanes(v, [&](Value x, Value y) { return maxf(x, y); });
+  }
+  Value narrow(Value v) {
+    return sizes.element.isF32() ? v : Value(arith::TruncFOp::create(b, loc, sizes.element, v));
+  }
+  Value wide(Value v) {
+    Type type = v.getType();
+    Type f32 = b.getF32Type();
+    if (getElementTypeOrSelf(type).isF32())
+      return v;
+    auto vector = dyn_cast<VectorType>(type);
+    return arith::ExtFOp::create(b, loc, vector ? Type(vector.clone(f32)) : f32, v);
+  }
+  /// Visible keys score, others -inf.
+  Value masked(Value score, Value key, Value row) {
+    Value last = s.add(firstKey, row);
+    Value seen = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, key, last);
+    return arith::SelectOp::create(b, loc, seen, score,
+                                   s.f32(-std::numeric_limits<double>::infinity()));
+  }
+
+  LogicalResult emitTiles();
+  LogicalResult emitOneRow();
+
+  int64_t rows, columns = 0, keyTile = 0, threads = 0;
+  Value q, keys, values, out, head, firstColumn, limit, firstRow, firstKey, visible;
+};
+
+LogicalResult Attend::emitTiles() {
+  bool mma = !sizes.element.isF32();
+  auto fits = mma ? fitsMma : fitsFma;
+  if (!fits(rows, keyTile, threads) || !fits(rows, columns, threads))
+    return op.emitOpError("cannot share tiles of ")
+           << rows << " rows, " << keyTile << " keys and " << columns << " value columns among "
+           << threads << " threads; change row_tiles, k_tile, column_block or threads of the "
+           << "group's schedule";
+  int64_t pad = 16 / sizes.bytes, pitchZ = sizes.dz + pad, pitchP = keyTile + pad,
+          pitchV = columns + pad, pitchS = accumulatorPitch(keyTile);
+  Type f32 = b.getF32Type();
+  const char *tiles = "operands0";
+  Value qTile = s.shared(rows * pitchZ, sizes.element, tiles);
+  Value kTile = s.shared(keyTile * pitchZ, sizes.element, tiles);
+  Value vTile = s.shared(keyTile * pitchV, sizes.element, tiles);
+  Value pTile = s.shared(rows * pitchP, sizes.element, tiles);
+  Accumulator scores{s.shared(rows * pitchS, f32, tiles), pitchS};
+  Accumulator result{s.shared(rows * accumulatorPitch(columns), f32, "sums"),
+                     accumulatorPitch(columns)};
+  Value maxima = s.shared(rows, f32), sums = s.shared(rows, f32), factors = s.shared(rows, f32);
+
+  OperandTiles forScores{rows, pitchZ, keyTile, pitchZ, false};
+  OperandTiles forValues{rows, pitchP, keyTile, pitchV, true};
+  auto make = mma ? makeMmaTile : makeFmaTile;
+  std::unique_ptr<RegisterTile> s1 = make(rows, keyTile, sizes.dz, forScores, threads, s);
+  std::unique_ptr<RegisterTile> s2 = make(rows, columns, keyTile, forValues, threads, s);
+
+  Value lastRow = s.sub(limit, s.index(1)), lastKey = s.sub(visible, s.index(1));
+  copy(qTile, pitchZ, rows, sizes.dz, q, [&](Value row) { return queryAt(s.min(row, lastRow)); });
+  s.loop(s.thread(), s.index(rows), s.index(threads), [&](Value row) {
+    s.store(s.f32(-std::numeric_limits<double>::infinity()), maxima, row);
+    s.store(s.f32(0), sums, row);
+  });
+
+  auto loop = scf::ForOp::create(b, loc, s.index(0), visible, s.index(keyTile), s2->zero());
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    Value first = loop.getInductionVar();
+    auto key = [&](Value line) { return s.min(s.add(first, line), lastKey); };
+    copy(kTile, pitchZ, keyTile, sizes.dz, keys, [&](Value line) { return keyAt(key(line)); });
+    copy(vTile, pitchV, keyTile, columns, values, [&](Value line) { return valueAt(key(line)); });
+    landed();
+    Value zero = s.index(0);
+    s1->store(s1->accumulate(s.sharedPointer(qTile, zero), s.sharedPointer(kTile, zero),
+                             s1->zero()),
+              scores);
+    s.barrier();
+    s.loop(s.warp(), s.index(rows), s.index(threads / kWarp), [&](Value row) {
+      Value top = s.load(maxima, row, 1, false), sum = s.load(sums, row, 1, false);
+      SmallVector<Value> score;
+      Value tileTop;
+      for (int64_t at = 0; at < keyTile; at += kWarp) {
+        Value column = s.add(s.lane(), at);
+        Value v = s.load(scores.memref, s.add(s.mul(row, pitchS), column), 1, false);
+        score.push_back(masked(v, s.add(first, column), s.min(row, lastRow)));
+        tileTop = tileTop ? maxf(tileTop, score.back()) : score.back();
+      }
+      Value newTop = maxf(top, maxOverLanes(tileTop));
+      Value part;
+      for (auto [i, v] : llvm::enumerate(score)) {
+        // The sum is over what the second product sees, rounded or not.
+        Value p = narrow(exp(subf(v, newTop)));
+        s.store(p, pTile, s.add(s.mul(row, pitchP), s.add(s.lane(), int64_t(i) * kWarp)));
+        part = part ? addf(part, wide(p)) : wide(p);
+      }
+      Value total = sumOverLanes(part);
+      // Every row sees the first key, so newTop is finite; top is -inf before it.
+      Value factor = exp(subf(top, newTop));
+      Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, s.lane(),
+                                            s.index(0));
+      s.when(isFirst, [&] {
+        s.store(newTop, maxima, row);
+        s.store(factor, factors, row);
+        s.store(addf(mulf(sum, factor), total), sums, row);
+      });
+    });
+    s.barrier();
+    SmallVector<Value> scaled = s2->scaleRows(loop.getRegionIterArgs(), factors);
+    SmallVector<Value> next = s2->accumulate(s.sharedPointer(pTile, zero),
+                                             s.sharedPointer(vTile, zero), scaled);
+    s.barrier();
+    scf::YieldOp::create(b, loc, next);
+  }
+  s2->store(loop.getResults(), result);
+  s.barrier();
+  int64_t count = columns >= 256 ? 8 : columns >= 128 ? 4 : 2;
+  s.loop(s.warp(), limit, s.index(threads / kWarp), [&](Value row) {
+    Value total = s.load(sums, row, 1, false);
+    s.loop(s.mul(s.lane(), count), s.index(columns), s.index(kWarp * count), [&](Value column) {
+      Value v = s.load(result.memref, s.add(s.mul(row, result.pitch), column), count, true);
+      v = arith::DivFOp::create(
+          b, loc, v, Value(vector::BroadcastOp::create(b, loc, v.getType(), total)));
+      Type element = getElementTypeOrSelf(out.getType());
+      if (!element.isF32())
+        v = arith::TruncFOp::create(b, loc, VectorType::get({count}, element), v);
+      s.store(v, out, s.add(outAt(row), column));
+    });
+  });
+  return success();
+}
+
+LogicalResult Attend::emitOneRow() {
+  Type f32 = b.getF32Type();
+  const int64_t warps = threads / kWarp, count = 16 / sizes.bytes;
+  auto vectorType = VectorType::get({count}, f32);
+  Value query = s.shared(sizes.dz, f32), scores = s.shared(sizes.chunk, f32);
+  Value partial = s.shared(warps * columns, f32), tops = s.shared(warps, f32),
+        totals = s.shared(warps, f32);
+  s.loop(s.thread(), s.index(sizes.dz), s.index(threads), [&](Value at) {
+    s.store(wide(s.load(q, s.add(queryAt(s.index(0)), at), 1, false)), query, at);
+  });
+  s.barrier();
+  Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, s.lane(), s.index(0));
+
+  // Scores: a warp per key; each warp keeps the largest of its own.
+  auto keysLoop = scf::ForOp::create(b, loc, s.warp(), visible, s.index(warps),
+                                     ValueRange{s.f32(-std::numeric_limits<double>::infinity())});
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(keysLoop.getBody());
+    Value key = keysLoop.getInductionVar();
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(vectorType));
+    auto dot = scf::ForOp::create(b, loc, s.mul(s.lane(), count), s.index(sizes.dz),
+                                  s.index(kWarp * count), ValueRange{zero});
+    {
+      OpBuilder::InsertionGuard inner(b);
+      b.setInsertionPointToStart(dot.getBody());
+      Value at = dot.getInductionVar();
+      Value k = wide(s.load(keys, s.add(keyAt(key), at), count, true));
+      Value x = s.load(query, at, count, true);
+      Value sum = math::FmaOp::create(b, loc, x, k, dot.getRegionIterArgs()[0]);
+      scf::YieldOp::create(b, loc, sum);
+    }
+    Value sum = vector::ExtractOp::create(b, loc, dot.getResult(0), 0);
+    for (int64_t i = 1; i < count; ++i)
+      sum = addf(sum, vector::ExtractOp::create(b, loc, dot.getResult(0), i));
+    sum = sumOverLanes(sum);
+    s.when(isFirst, [&] { s.store(sum, scores, key); });
+    scf::YieldOp::create(b, loc, maxf(keysLoop.getRegionIterArgs()[0], sum));
+  }
+  s.when(isFirst, [&] { s.store(keysLoop.getResult(0), tops, s.warp()); });
+  s.barrier();
+  Value top = s.load(tops, s.index(0), 1, false);
+  for (int64_t w = 1; w < warps; ++w)
+    top = maxf(top, s.load(tops, s.index(w), 1, false));
+
+  // Each warp the values of its own keys; lanes along the columns.
+  const int64_t perLane = columns >= kWarp * count ? count : columns / kWarp;
+  auto partType = VectorType::get({perLane}, f32);
+  SmallVector<Value> start{s.f32(0)};
+  for (int64_t c = 0; c < columns; c += kWarp * perLane)
+    start.push_back(arith::ConstantOp::create(b, loc, b.getZeroAttr(partType)));
+  Value mine = s.mul(s.lane(), perLane);
+  auto valuesLoop = scf::ForOp::create(b, loc, s.warp(), visible, s.index(warps), start);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(valuesLoop.getBody());
+    Value key = valuesLoop.getInductionVar();
+    Value p = wide(narrow(exp(subf(s.load(scores, key, 1, false), top))));
+    SmallVector<Value> next{addf(valuesLoop.getRegionIterArgs()[0], p)};
+    Value factor = vector::BroadcastOp::create(b, loc, partType, p);
+    for (int64_t c = 0; c < columns; c += kWarp * perLane) {
+      Value v = wide(s.load(values, s.add(valueAt(key), s.add(mine, c)), perLane, true));
+      next.push_back(math::FmaOp::create(
+          b, loc, factor, v, valuesLoop.getRegionIterArgs()[1 + c / (kWarp * perLane)]));
+    }
+    scf::YieldOp::create(b, loc, next);
+  }
+  s.when(isFirst, [&] { s.store(valuesLoop.getResult(0), totals, s.warp()); });
+  for (int64_t c = 0; c < columns; c += kWarp * perLane)
+    s.store(valuesLoop.getResult(1 + c / (kWarp * perLane)), partial,
+            s.add(s.mul(s.warp(), columns), s.add(mine, c)));
+  s.barrier();
+  s.loop(s.thread(), s.index(columns), s.index(threads), [&](Value column) {
+    Value sum = s.load(partial, column, 1, false), total = s.load(totals, s.index(0), 1, false);
+    for (int64_t w = 1; w < warps; ++w) {
+      sum = addf(sum, s.load(partial, s.add(column, w * columns), 1, false));
+      total = addf(total, s.load(totals, s.index(w), 1, false));
+    }
+    Value v = arith::DivFOp::create(b, loc, sum, total);
+    Type element = getElementTypeOrSelf(out.getType());
+    if (!element.isF32())
+      v = arith::TruncFOp::create(b, loc, element, v);
+    s.store(v, out, s.add(outAt(s.index(0)), column));
+  });
+  return success();
+}
+
+} // namespace
+} // namespace otodus::gpu
+
+namespace otodus {
+
+FailureOr<func::FuncOp> emitGpuAppendKernel(mega::GroupOp group, ModuleOp module,
+                                            const std::string &name) {
+  // A row of new keys or values is as wide as one of the open chunk.
+  constexpr int64_t kRowsPerBlock = 4, kThreads = 128;
+  gpu::Frame frame(group, module, name, 0);
+  gpu::SimtBuilder &s = frame.s;
+  OpBuilder &b = frame.b;
+  mega::ChunkAttentionOp op = frame.op;
+  Value keys = frame.kernel.operandParameter(op.getKeys()),
+        values = frame.kernel.operandParameter(op.getValues()),
+        k = frame.kernel.operandParameter(op.getKey()),
+        v = frame.kernel.operandParameter(op.getValue());
+  AffineExpr length = b.getAffineSymbolExpr(0);
+  OpFoldResult blocks = affine::makeComposedFoldedAffineApply(
+      b, frame.loc, length.ceilDiv(kRowsPerBlock), {OpFoldResult(frame.kernel.frame.length)});
+  frame.openGrid({frame.kernel.frame.batch, blocks}, kThreads);
+  Value from = s.mul(frame.grid.getInductionVars()[1], kRowsPerBlock);
+  Value to = s.min(s.add(from, kRowsPerBlock), frame.kernel.frame.length);
+  int64_t count = 16 / frame.sizes.bytes;
+  auto copy = [&](Value rows, int64_t rowStride, Value chunk, int64_t ofSequence, int64_t width) {
+    s.loop(from, to, s.index(1), [&](Value step) {
+      Value source =
+          s.mul(s.add(s.mul(frame.sequence, frame.kernel.frame.length), step), rowStride);
+      Value target = s.add(s.mul(frame.sequence, ofSequence),
+                           s.mul(s.add(frame.open, step), width));
+      s.loop(s.mul(s.thread(), count), s.index(width), s.index(kThreads * count), [&](Value at) {
+        s.store(s.load(rows, s.add(source, at), count, true), chunk, s.add(target, at));
+      });
+    });
+  };
+  const gpu::Sizes &sizes = frame.sizes;
+  copy(k, frame.strideOf(op.getKey()), keys, sizes.keysOfSequence(), sizes.heads * sizes.dz);
+  copy(v, frame.strideOf(op.getValue()), values, sizes.valuesOfSequence(),
+       sizes.heads * sizes.dv);
+  return frame.close({{formats::Symbol::Batch, 1, 1}, {formats::Symbol::Length, 1, kRowsPerBlock}});
+}
+
+FailureOr<func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group, ModuleOp module,
+                                               const std::string &name, int64_t rowTile) {
+  return gpu::Attend(group, module, name, rowTile).run();
+}
+
+} // namespace otodus

@@ -1,0 +1,378 @@
+//===- DistributeTiles.cpp - Row kernels on the threads of a block ---------===//
+//
+// Walks a tile program in order. Products and reductions are computed by all threads together and materialised in shared
+// memory; what is elementwise is computed on demand, by whoever needs it (TileEvaluator.h). Rows belong to warps, columns
+// to lanes.
+//
+//===----------------------------------------------------------------------===//
+
+#include "ProductTile.h"
+
+#include "otodus/Codegen/GPU/Chips.h"
+#include "otodus/Codegen/GPU/Passes.h"
+#include "otodus/Formats/Artefact.h"
+
+#include "mega/IR/MegaOps.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace otodus {
+#define GEN_PASS_DEF_DISTRIBUTETILES
+#include "otodus/Codegen/GPU/Passes.h.inc"
+} // namespace otodus
+
+using namespace mlir;
+
+namespace otodus::gpu {
+namespace {
+
+/// Rows up to which a product is read-bound: each row repeats the work, not the reading.
+constexpr int64_t kDotRows = 8;
+
+class RowKernel {
+public:
+  explicit RowKernel(func::FuncOp function)
+      : function(function), b(function.getContext()), s(b, function.getLoc()), values(s) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult product(linalg::GenericOp op, const ProductTile &tile, bool last);
+  LogicalResult reduce(linalg::GenericOp op);
+  LogicalResult rowValues(linalg::GenericOp op);
+  LogicalResult storeResults(linalg::GenericOp op);
+  void finish();
+
+  /// Elements of a row that a lane handles together.
+  static int64_t elementsOfLane(int64_t width) { return width >= 256 ? 8 : width >= 128 ? 4 : 2; }
+  /// Calls `body` with the first column of this lane's elements, for all columns of a row, and
+  /// whether they exist (null: they do).
+  void columns(int64_t width, int64_t count, function_ref<void(Value, Value)> body);
+
+  func::FuncOp function;
+  OpBuilder b;
+  SimtBuilder s;
+  TileEvaluator values;
+  scf::ForallOp grid;
+  int64_t threads = 0, rowTile = 0, products = 0;
+  Value limit, lastRow; ///< rows of the tile that exist
+};
+
+bool isRowValue(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getRank() <= 3; }
+
+LogicalResult RowKernel::run() {
+  SmallVector<scf::ForallOp> grids(function.getBody().front().getOps<scf::ForallOp>());
+  auto schedule = function->getAttrOfType<mega::ScheduleAttr>("mega.schedule");
+  if (grids.size() != 1 || !schedule || !schedule.getThreads())
+    return function.emitOpError("expects one scf.forall and a schedule with threads");
+  grid = grids.front();
+  threads = *schedule.getThreads();
+  rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
+  function->setAttr("gpu.threads", b.getI64IntegerAttr(threads));
+
+  SmallVector<Operation *> program;
+  SmallVector<linalg::GenericOp> all;
+  for (Operation &op : *grid.getBody())
+    if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
+      program.push_back(generic);
+      if (ProductTile::match(generic))
+        all.push_back(generic);
+    }
+
+  b.setInsertionPointToStart(grid.getBody());
+  s.begin();
+  b.setInsertionPoint(grid.getTerminator());
+  bool lastOnly = function->hasAttr("mega.row_symbol");
+  unsigned arguments = function.getNumArguments();
+  Value rows = function.getArgument(arguments - (lastOnly ? 3 : 1));
+  Value left = s.sub(rows, s.mul(grid.getInductionVars()[0], rowTile));
+  limit = s.min(left, s.index(rowTile));
+  lastRow = s.sub(limit, s.index(1));
+
+  for (Operation *op : program) {
+    auto generic = cast<linalg::GenericOp>(op);
+    if (std::optional<ProductTile> tile = ProductTile::match(generic)) {
+      if (failed(product(generic, *tile, generic == all.back())))
+        return failure();
+    } else if (generic.getNumReductionLoops()) {
+      if (failed(reduce(generic)))
+        return failure();
+    } else if (!generic->hasAttr("mega.root") && isRowValue(generic.getResult(0))) {
+      if (failed(rowValues(generic)))
+        return failure();
+    }
+    if (generic->hasAttr("mega.root") && failed(storeResults(generic)))
+      return failure();
+  }
+  finish();
+  return success();
+}
+
+LogicalResult RowKernel::product(linalg::GenericOp op, const ProductTile &tile, bool last) {
+  auto schedule = function->getAttrOfType<mega::ScheduleAttr>("mega.schedule");
+  ProductPlan plan;
+  plan.threads = threads;
+  plan.termTile = schedule.getKTile().value_or(kWarp);
+  while (tile.terms % plan.termTile)
+    plan.termTile /= 2;
+  plan.stages = schedule.getStages().value_or(2);
+  plan.overlay = ("operands" + Twine(products++)).str();
+  plan.form = tile.rows <= kDotRows        ? ProductForm::Dot
+              : tile.element.isF32()       ? ProductForm::Fma
+                                           : ProductForm::Mma;
+  bool fits = plan.form == ProductForm::Dot ||
+              (plan.form == ProductForm::Mma ? fitsMma(tile.rows, tile.columns, threads)
+                                             : fitsFma(tile.rows, tile.columns, threads));
+  if (!fits || plan.termTile < 16 || plan.stages < 2)
+    return op.emitOpError("cannot share a tile of ")
+           << tile.rows << " x " << tile.columns << " x " << plan.termTile << " among " << threads
+           << " threads in " << plan.stages
+           << " stages; change row_tiles, column_block, k_tile, stages (2 or more) or threads of "
+              "the group's schedule";
+  FailureOr<Accumulator> c =
+      emitProduct(tile, plan, limit, last && plan.form != ProductForm::Dot, s, values);
+  if (failed(c))
+    return failure();
+  Place place;
+  place.memref = c->memref;
+  auto shape = cast<RankedTensorType>(op.getResult(0).getType()).getShape();
+  int64_t stride = 1;
+  for (int64_t d = int64_t(shape.size()) - 1; d >= 2; --d) {
+    place.strides.insert(place.strides.begin(), b.getIndexAttr(stride));
+    stride *= shape[d];
+  }
+  place.strides.insert(place.strides.begin(), {b.getIndexAttr(0), b.getIndexAttr(c->pitch)});
+  values.materialise(op.getResult(0), place);
+  return success();
+}
+
+void RowKernel::columns(int64_t width, int64_t count, function_ref<void(Value, Value)> body) {
+  int64_t perWarp = kWarp * count;
+  Value mine = s.mul(s.lane(), count);
+  s.loop(s.index(0), s.index(width), s.index(perWarp), [&](Value base) {
+    Value column = s.add(base, mine);
+    body(column, width % perWarp ? s.less(column, s.index(width)) : Value());
+  });
+}
+
+/// Identity of the op that combines terms; null if it is none that is known.
+TypedAttr identityOf(Operation *combiner, Builder &b) {
+  if (isa<arith::AddFOp>(combiner))
+    return b.getF32FloatAttr(0);
+  if (isa<arith::MaxNumFOp, arith::MaximumFOp>(combiner))
+    return b.getF32FloatAttr(-std::numeric_limits<float>::infinity());
+  return nullptr;
+}
+
+LogicalResult RowKernel::reduce(linalg::GenericOp op) {
+  Location loc = op.getLoc();
+  SmallVector<int64_t> loops = op.getStaticLoopRanges();
+  SmallVector<int64_t> groups, sums;
+  int64_t width = 1, rows = loops[1];
+  for (auto [d, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
+    if (kind == utils::IteratorType::reduction)
+      sums.push_back(loops[d]), width *= loops[d];
+    else if (d >= 2)
+      groups.push_back(loops[d]), rows *= loops[d];
+  }
+  Operation *yield = op.getBody()->getTerminator();
+  Operation *combiner = yield->getOperand(0).getDefiningOp();
+  Value carried = op.getBody()->getArguments().back();
+  bool known = combiner && combiner->getNumOperands() == 2 && identityOf(combiner, b) &&
+               llvm::is_contained(combiner->getOperands(), carried) &&
+               op.getNumDpsInits() == 1;
+  if (!known)
+    return op.emitOpError("is a reduction of another kind than a sum or a maximum");
+  Value term = combiner->getOperand(combiner->getOperand(0) == carried ? 1 : 0);
+  auto combine = [&](Value x, Value y) -> Value {
+    OperationState state(loc, combiner->getName(), {x, y}, {x.getType()}, combiner->getAttrs());
+    state.propertiesAttr = combiner->getPropertiesAsAttribute();
+    return b.create(state)->getResult(0);
+  };
+
+  int64_t count = elementsOfLane(width), perGroup = rows / loops[1];
+  Value totals = s.shared(rows, b.getF32Type());
+  LogicalResult result = success();
+  s.loop(s.warp(), s.index(rows), s.index(threads / kWarp), [&](Value at) {
+    Value row = s.min(s.div(at, perGroup), lastRow);
+    SmallVector<Axis> start{Axis::fixed(0), Axis::at(row)};
+    llvm::append_range(start, digits(s.rem(at, perGroup), groups, 1));
+    auto type = VectorType::get({count}, b.getF32Type());
+    Value identity = values.widen(arith::ConstantOp::create(b, loc, identityOf(combiner, b)), count);
+    int64_t perWarp = kWarp * count;
+    Value mine = s.mul(s.lane(), count);
+    auto step = [&](Value base, Value sum) -> Value {
+      Value column = s.add(base, mine), inside;
+      if (width % perWarp) {
+        // Lanes behind the end read the last elements and drop them.
+        inside = s.less(column, s.index(width));
+        column = s.min(column, s.index(width - count));
+      }
+      SmallVector<Axis> at = start;
+      llvm::append_range(at, digits(column, sums, count));
+      SmallVector<Value> terms;
+      if (failed(values.evaluateBody(op, at, count, term, terms))) {
+        result = failure();
+        return sum;
+      }
+      Value v = values.widen(terms.front(), count);
+      if (inside)
+        v = arith::SelectOp::create(b, loc, inside, v, identity);
+      return combine(sum, v);
+    };
+    Value sum = identity;
+    if (width <= perWarp) {
+      sum = step(s.index(0), sum);
+    } else {
+      auto loop = scf::ForOp::create(b, loc, s.index(0), s.index(width), s.index(perWarp),
+                                     ValueRange{identity});
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(loop.getBody());
+      Value next = step(loop.getInductionVar(), loop.getRegionIterArgs()[0]);
+      scf::YieldOp::create(b, loc, next);
+      sum = loop.getResult(0);
+    }
+    (void)type;
+    Value total = vector::ExtractOp::create(b, loc, sum, 0);
+    for (int64_t i = 1; i < count; ++i)
+      total = combine(total, vector::ExtractOp::create(b, loc, sum, i));
+    total = s.overLanes(total, combine);
+    Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, s.lane(), s.index(0));
+    s.when(first, [&] { s.store(total, totals, at); });
+  });
+  s.barrier();
+  Place place{totals, Value(), {}};
+  place.strides.assign(2 + groups.size(), b.getIndexAttr(0));
+  int64_t stride = 1;
+  for (int64_t d = int64_t(groups.size()) - 1; d >= 0; --d) {
+    place.strides[2 + d] = b.getIndexAttr(stride);
+    stride *= groups[d];
+  }
+  place.strides[1] = b.getIndexAttr(stride);
+  values.materialise(op.getResult(0), place);
+  return result;
+}
+
+/// A value per row, such as a norm's factor: computed once, not by every thread that scales by it.
+LogicalResult RowKernel::rowValues(linalg::GenericOp op) {
+  auto type = cast<RankedTensorType>(op.getResult(0).getType());
+  if (op.getNumResults() != 1 || !type.hasStaticShape())
+    return op.emitOpError("expects one result of static shape");
+  int64_t rows = type.getNumElements(), perRow = rows / type.getDimSize(1);
+  Value all = s.shared(rows, type.getElementType());
+  LogicalResult result = success();
+  s.loop(s.thread(), s.index(rows), s.index(threads), [&](Value at) {
+    SmallVector<Axis> axes{Axis::fixed(0), Axis::at(s.min(s.div(at, perRow), lastRow))};
+    llvm::append_range(axes, digits(s.rem(at, perRow), type.getShape().drop_front(2), 1));
+    Value v = values.evaluate(op.getResult(0), axes, 1);
+    if (!v)
+      result = failure();
+    else
+      s.store(v, all, at);
+  });
+  s.barrier();
+  Place place{all, Value(), {b.getIndexAttr(0)}};
+  int64_t stride = perRow;
+  for (int64_t d = 1; d < type.getRank(); ++d) {
+    place.strides.push_back(b.getIndexAttr(stride));
+    if (d + 1 < type.getRank())
+      stride /= type.getDimSize(d + 1);
+  }
+  values.materialise(op.getResult(0), place);
+  return result;
+}
+
+LogicalResult RowKernel::storeResults(linalg::GenericOp op) {
+  auto shape = cast<RankedTensorType>(op.getResult(0).getType()).getShape();
+  int64_t width = 1;
+  for (int64_t size : shape.drop_front(2))
+    width *= size;
+  SmallVector<Place> targets;
+  for (OpOperand &init : op.getDpsInitsMutable()) {
+    Value target = init.get();
+    if (auto fill = target.getDefiningOp<linalg::FillOp>())
+      target = fill.getOutputs()[0];
+    std::optional<Place> place = values.placeOf(target);
+    if (!place)
+      return op.emitOpError("expects its results to be buffers of the kernel");
+    targets.push_back(*place);
+  }
+  int64_t count = elementsOfLane(width);
+  LogicalResult result = success();
+  s.loop(s.warp(), s.index(rowTile), s.index(threads / kWarp), [&](Value row) {
+    s.when(s.less(row, limit), [&] {
+      columns(width, count, [&](Value column, Value inside) {
+        auto body = [&] {
+          SmallVector<Axis> at{Axis::fixed(0), Axis::at(row)};
+          llvm::append_range(at, digits(column, shape.drop_front(2), count));
+          SmallVector<Value> results;
+          if (std::optional<Place> place = values.placeOf(op.getResult(0))) {
+            results.push_back(values.evaluate(op.getResult(0), at, count)); // a product
+          } else if (failed(values.evaluateBody(op, at, count,
+                                                op.getBody()->getTerminator()->getOperands(),
+                                                results))) {
+            result = failure();
+            return;
+          }
+          for (auto [v, target] : llvm::zip(results, targets))
+            s.store(values.widen(v, count), target.memref, values.address(target, at));
+        };
+        if (inside)
+          s.when(inside, body);
+        else
+          body();
+      });
+    });
+  });
+  return result;
+}
+
+/// The tensors have done their work: what is left is a grid without results.
+void RowKernel::finish() {
+  SmallVector<bufferization::MaterializeInDestinationOp> writes(
+      function.getBody().front().getOps<bufferization::MaterializeInDestinationOp>());
+  for (auto write : writes)
+    write.erase();
+  b.setInsertionPoint(grid);
+  auto bare = scf::ForallOp::create(b, grid.getLoc(), grid.getMixedLowerBound(),
+                                    grid.getMixedUpperBound(), grid.getMixedStep(), ValueRange{},
+                                    std::nullopt);
+  for (auto [from, to] : llvm::zip(grid.getInductionVars(), bare.getInductionVars()))
+    from.replaceAllUsesWith(to);
+  for (auto [argument, output] : llvm::zip(grid.getRegionIterArgs(), grid.getOutputs()))
+    argument.replaceAllUsesWith(output);
+  bare.getBody()->getOperations().splice(bare.getBody()->begin(), grid.getBody()->getOperations(),
+                                         grid.getBody()->begin(),
+                                         std::prev(grid.getBody()->end()));
+  grid.erase();
+  // Users first.
+  for (Block *block : {bare.getBody(), &function.getBody().front()})
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(*block)))
+      if (op.use_empty() && llvm::any_of(op.getResultTypes(), [](Type type) {
+            return isa<TensorType>(type);
+          }))
+        op.erase();
+}
+
+} // namespace
+} // namespace otodus::gpu
+
+namespace otodus {
+namespace {
+
+struct DistributeTiles : impl::DistributeTilesBase<DistributeTiles> {
+  using DistributeTilesBase::DistributeTilesBase;
+
+  void runOnOperation() override {
+    auto function = cast<func::FuncOp>(getOperation());
+    if (function->hasAttr("mega.row_kernel") && failed(gpu::RowKernel(function).run()))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+} // namespace otodus

@@ -1,0 +1,301 @@
+//===- GpuSchedules.cpp - How every group is cut for a chip ----------------===//
+//
+// The decisions of the GPU code generator are made here and written on the groups; what follows obeys them.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Common/Schedules.h"
+#include "Kernels.h"
+#include "ProductTile.h"
+
+#include "otodus/Codegen/GPU/Passes.h"
+
+namespace otodus {
+#define GEN_PASS_DEF_CHOOSEGPUSCHEDULE
+#define GEN_PASS_DEF_BUILDGPUKERNELS
+#include "otodus/Codegen/GPU/Passes.h.inc"
+} // namespace otodus
+
+using namespace mlir;
+using otodus::mega::RowRole;
+
+namespace otodus {
+namespace {
+
+/// Rows up to which a product is a product of few rows (gpu::ProductForm::Dot).
+constexpr int64_t kDotRows = 8;
+/// Value columns of a block of attention: every share computes the scores again.
+constexpr int64_t kAttentionColumns = 256;
+
+bool isBF16(mega::GroupOp group) {
+  for (auto linear : group.getBody(0)->getOps<mega::LinearOp>())
+    return getElementTypeOrSelf(linear.getWeight().getType()).isBF16();
+  return getElementTypeOrSelf(group.getResult(0).getType()).isBF16();
+}
+
+bool hasProduct(mega::GroupOp group) {
+  return !group.getBody(0)->getOps<mega::LinearOp>().empty();
+}
+
+int64_t widthOfHead(mega::GroupOp group) {
+  return widthOf(group.getResult(0).getType()).paddedInner();
+}
+
+/// The most threads, at most `limit`, that can share tiles of `rows` by each of `columns`; 0 if none can.
+int64_t threadsFor(bool mma, int64_t rows, ArrayRef<int64_t> columns, int64_t limit) {
+  for (int64_t threads = limit; threads >= gpu::kWarp; threads /= 2)
+    if (llvm::all_of(columns, [&](int64_t n) {
+          return mma ? gpu::fitsMma(rows, n, threads) : gpu::fitsFma(rows, n, threads);
+        }))
+      return threads;
+  return 0;
+}
+
+/// Bytes of shared memory that the block of a variant takes: operands' tiles, or what lies there afterwards, and what has a
+/// place of its own.
+int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t rows) {
+  int64_t bytes = isBF16(group) ? 2 : 4;
+  if (roleOf(group) == RowRole::Attention) {
+    auto op = cast<mega::ChunkAttentionOp>(group.getBody(0)->front());
+    int64_t dz = widthOf(op.getQuery().getType()).paddedInner(), columns = *schedule.getColumnBlock();
+    int64_t keys = *schedule.getKTile(), warps = *schedule.getThreads() / gpu::kWarp;
+    if (rows == 1)
+      return 4 * (dz + int64_t(op.getChunk()) + warps * (columns + 2));
+    int64_t pad = 16 / bytes;
+    int64_t tiles = bytes * ((rows + keys) * (dz + pad) + keys * (columns + pad) +
+                             rows * (keys + pad)) +
+                    4 * rows * gpu::accumulatorPitch(keys);
+    return std::max(tiles, 4 * rows * gpu::accumulatorPitch(columns)) + 12 * rows;
+  }
+  int64_t ring = 0, sums = 0, own = 0;
+  for (auto linear : group.getBody(0)->getOps<mega::LinearOp>()) {
+    int64_t terms = widthOf(linear.getInput().getType()).padded();
+    int64_t columns = *schedule.getColumnBlock();
+    int64_t c = 4 * rows * gpu::accumulatorPitch(columns);
+    own += sums; // C of all products but the last
+    if (rows <= kDotRows) {
+      own += rows * terms * bytes;
+      sums = c;
+      continue;
+    }
+    int64_t pitch = *schedule.getKTile() + 16 / bytes;
+    ring = std::max(ring, *schedule.getStages() * (rows + columns) * pitch * bytes);
+    sums = c;
+  }
+  // Values per row: sums and factors of norms in front and behind.
+  return own + std::max(ring, sums) + 64 * rows;
+}
+
+LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
+  mega::ScheduleAttr given = group.getScheduleAttr();
+  auto op = cast<mega::ChunkAttentionOp>(group.getBody(0)->front());
+  int64_t width = widthOf(op.getOutput().getType()).paddedInner();
+  bool bf16 = isBF16(group);
+  DenseI64ArrayAttr tiles = given ? given.getRowTiles() : nullptr;
+  auto or_ = [&](std::optional<int64_t> a, int64_t b) { return a ? *a : b; };
+  int64_t columns = or_(given ? given.getColumnBlock() : std::nullopt,
+                        shareOf(width, kAttentionColumns));
+  int64_t threads = or_(given ? given.getThreads() : std::nullopt, 256);
+  if (width % columns || columns % kLanes)
+    return group.emitOpError("expects column_block to be a multiple of 32 that divides ")
+           << width << ", but got " << columns;
+  SmallVector<int64_t> wanted = tiles ? SmallVector<int64_t>(tiles.asArrayRef())
+                                      : SmallVector<int64_t>{1, 16, bf16 ? 64 : 32};
+  // Fewer keys at once where more do not fit.
+  int64_t keys = or_(given ? given.getKTile() : std::nullopt, bf16 ? 64 : 32), most = 0;
+  SmallVector<int64_t> kept;
+  for (;; keys /= 2) {
+    kept.clear();
+    for (int64_t rows : wanted) {
+      auto schedule = mega::ScheduleAttr::get(
+          group.getContext(), DenseI64ArrayAttr::get(group.getContext(), wanted), std::nullopt,
+          columns, std::nullopt, std::nullopt, keys, std::nullopt, threads);
+      int64_t bytes = sharedBytesOf(group, schedule, rows);
+      most = std::max(most, bytes);
+      if (bytes <= chip.sharedPerBlock)
+        kept.push_back(rows);
+    }
+    if (kept.size() == wanted.size() || keys <= 32 || (given && given.getKTile()))
+      break;
+  }
+  if (kept.empty() || (tiles && kept.size() != wanted.size()))
+    return group.emitOpError("needs ")
+           << most << " bytes of shared memory, but a block of " << chip.name << " has "
+           << chip.sharedPerBlock << "; give its schedule a smaller column_block or k_tile";
+  group.setScheduleAttr(mega::ScheduleAttr::get(
+      group.getContext(), DenseI64ArrayAttr::get(group.getContext(), kept), std::nullopt, columns,
+      std::nullopt, std::nullopt, keys, std::nullopt, threads));
+  return success();
+}
+
+LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
+  mega::ScheduleAttr given = group.getScheduleAttr();
+  MLIRContext *context = group.getContext();
+  bool bf16 = isBF16(group), products = hasProduct(group), whole = needsWholeRows(group);
+  int64_t width = widthOfHead(group);
+  auto field = [&](auto get, int64_t otherwise) {
+    std::optional<int64_t> value = given ? get(given) : std::optional<int64_t>();
+    return value ? *value : otherwise;
+  };
+  int64_t columns = field([](mega::ScheduleAttr s) { return s.getColumnBlock(); },
+                          whole || !products ? width : shareOf(width, bf16 ? 128 : 64));
+  int64_t terms = kLanes;
+  if (bf16 && llvm::all_of(group.getBody(0)->getOps<mega::LinearOp>(), [](mega::LinearOp op) {
+        return widthOf(op.getInput().getType()).padded() % 64 == 0;
+      }))
+    terms = 64;
+  terms = field([](mega::ScheduleAttr s) { return s.getKTile(); }, terms);
+  int64_t stages = field([](mega::ScheduleAttr s) { return s.getStages(); }, 3);
+  int64_t threads =
+      field([](mega::ScheduleAttr s) { return s.getThreads(); }, products ? 256 : 128);
+  if (columns % kLanes || width % columns)
+    return group.emitOpError("expects column_block to be a multiple of 32 that divides ")
+           << width << ", but got " << columns;
+  if (whole && columns != width)
+    return group.emitOpError("expects column_block to be the whole width of ")
+           << width << ", since a norm or rotation follows a product, but got " << columns;
+
+  DenseI64ArrayAttr tiles = given ? given.getRowTiles() : nullptr;
+  SmallVector<int64_t> wanted, kept;
+  if (tiles)
+    wanted.assign(tiles.asArrayRef().begin(), tiles.asArrayRef().end());
+  else if (products)
+    wanted = {1, 4, 16, bf16 && !whole ? 128 : 64};
+  else
+    wanted = {4};
+  int64_t most = 0;
+  auto schedule = [&](ArrayRef<int64_t> rows) {
+    // A block takes one row tile, whatever its size.
+    return mega::ScheduleAttr::get(context, DenseI64ArrayAttr::get(context, rows), 1, columns,
+                                   std::nullopt, std::nullopt, terms, stages, threads);
+  };
+  group.setScheduleAttr(schedule(wanted));
+  for (int64_t rows : wanted) {
+    mega::ScheduleAttr own = gpuScheduleOf(group, rows);
+    if (!own)
+      return group.emitOpError("cannot share tiles of ")
+             << rows << " rows and " << columns
+             << " columns among warps; change row_tiles or column_block of its schedule";
+    int64_t bytes = sharedBytesOf(group, own, rows);
+    most = std::max(most, bytes);
+    if (bytes <= chip.sharedPerBlock)
+      kept.push_back(rows);
+  }
+  if (kept.empty() || (tiles && kept.size() != wanted.size()))
+    return group.emitOpError("needs ")
+           << most << " bytes of shared memory, but a block of " << chip.name << " has "
+           << chip.sharedPerBlock
+           << "; give its schedule smaller row_tiles, column_block, k_tile or stages";
+  group.setScheduleAttr(schedule(kept));
+  return success();
+}
+
+LogicalResult chooseStream(mega::GroupOp group, const Chip &chip) {
+  mega::ScheduleAttr given = group.getScheduleAttr();
+  int64_t legal = legalChannelTile(group);
+  int64_t channels = given && given.getChannelTile() ? *given.getChannelTile() : legal;
+  if (channels % legal || channelWidth(group) % channels)
+    return group.emitOpError("expects channel_tile to be a multiple of ")
+           << legal << " that divides " << channelWidth(group) << ", but got " << channels;
+  int64_t steps = given && given.getTimeTile() ? *given.getTimeTile()
+                                               : gpuTimeTile(group, channels, chip);
+  group.setScheduleAttr(mega::ScheduleAttr::get(
+      group.getContext(), nullptr, std::nullopt, std::nullopt, steps, channels, std::nullopt,
+      std::nullopt, given ? given.getThreads() : std::nullopt));
+  return success();
+}
+
+struct ChooseGpuSchedule : impl::ChooseGpuScheduleBase<ChooseGpuSchedule> {
+  using ChooseGpuScheduleBase::ChooseGpuScheduleBase;
+
+  void runOnOperation() override {
+    Result<Chip> chip = chipFor(target);
+    if (!chip.isOk()) {
+      getOperation()->emitError(chip.status().message());
+      return signalPassFailure();
+    }
+    getOperation()->walk([&](mega::GroupOp group) {
+      if (failed(choose(group, *chip)))
+        signalPassFailure();
+    });
+  }
+
+  static LogicalResult choose(mega::GroupOp group, const Chip &chip) {
+    if (failed(verifyComputes(group)))
+      return failure();
+    switch (roleOf(group)) {
+    case RowRole::Gather:
+      return success(); // nothing to decide
+    case RowRole::Stream:
+      return chooseStream(group, chip);
+    case RowRole::Attention:
+      return chooseAttention(group, chip);
+    default:
+      return chooseRows(group, chip);
+    }
+  }
+};
+
+struct BuildGpuKernels : impl::BuildGpuKernelsBase<BuildGpuKernels> {
+  using BuildGpuKernelsBase::BuildGpuKernelsBase;
+
+  void runOnOperation() override {
+    Result<Chip> chip = chipFor(target);
+    if (!chip.isOk()) {
+      getOperation()->emitError(chip.status().message());
+      return signalPassFailure();
+    }
+    KernelEmitters emitters;
+    emitters.matrices = MatrixLayout::Table;
+    emitters.stream = [&](mega::GroupOp group, ModuleOp module, const std::string &name) {
+      return emitGpuStreamKernel(group, module, name, *chip);
+    };
+    emitters.gather = emitGpuGatherKernel;
+    emitters.append = emitGpuAppendKernel;
+    emitters.attention = emitGpuAttentionKernel;
+    if (failed(buildKernels(getOperation(), emitters)))
+      return signalPassFailure();
+    // Variants differ in more than their rows.
+    SymbolTable symbols(getOperation());
+    getOperation().walk([&](mega::GroupOp group) {
+      if (auto kernels = group->getAttrOfType<ArrayAttr>("mega.kernels"))
+        for (auto name : kernels.getAsRange<FlatSymbolRefAttr>())
+          if (auto function = symbols.lookup<func::FuncOp>(name.getValue());
+              function && function->hasAttr("mega.row_kernel"))
+            function->setAttr("mega.schedule",
+                              gpuScheduleOf(group, function->getAttrOfType<IntegerAttr>(
+                                                               "mega.row_tile").getInt()));
+    });
+  }
+};
+
+} // namespace
+
+mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile) {
+  mega::ScheduleAttr all = group.getScheduleAttr();
+  MLIRContext *context = group.getContext();
+  auto own = DenseI64ArrayAttr::get(context, {rowTile});
+  int64_t columns = *all.getColumnBlock(), threads = *all.getThreads();
+  bool bf16 = isBF16(group);
+  if (roleOf(group) == RowRole::Attention) {
+    if (rowTile > 1)
+      threads = threadsFor(bf16, rowTile, {columns, *all.getKTile()}, threads);
+    return threads ? mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt,
+                                             std::nullopt, all.getKTile(), std::nullopt, threads)
+                   : mega::ScheduleAttr();
+  }
+  if (hasProduct(group)) {
+    // With few rows there are few blocks: more, narrower ones read B together.
+    if (rowTile <= 16 && !needsWholeRows(group))
+      columns = shareOf(columns, 64);
+    if (rowTile <= 16)
+      threads = std::min<int64_t>(threads, 128);
+    if (rowTile > kDotRows)
+      threads = threadsFor(bf16, rowTile, columns, threads);
+  }
+  return threads ? mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt,
+                                           std::nullopt, all.getKTile(), all.getStages(), threads)
+                 : mega::ScheduleAttr();
+}
+
+} // namespace otodus

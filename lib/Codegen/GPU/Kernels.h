@@ -1,0 +1,40 @@
+//===- Kernels.h - Kernels that a GPU has its own way of writing -----------===//
+//
+// Private to lib/Codegen. Each makes a function of the GPU stage (docs/Gpu.md): one scf.forall
+// over blocks, inside it what one thread does, the attribute `gpu.threads`. Failure: a diagnostic
+// on the op that has no form, or whose schedule does not fit `chip`.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "../Common/KernelEmitter.h"
+
+#include "otodus/Codegen/GPU/Chips.h"
+
+namespace otodus {
+
+/// Ops that walk time: timestep_norm, cema and scan, in a chain.
+mlir::FailureOr<mlir::func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, mlir::ModuleOp module,
+                                                        const std::string &name, const Chip &chip);
+/// embed, rotary_angles, last: one of them.
+mlir::FailureOr<mlir::func::FuncOp> emitGpuGatherKernel(mega::GroupOp group, mlir::ModuleOp module,
+                                                        const std::string &name);
+
+/// New keys and values join the open chunk.
+mlir::FailureOr<mlir::func::FuncOp> emitGpuAppendKernel(mega::GroupOp group, mlir::ModuleOp module,
+                                                        const std::string &name);
+/// Every new step attends to the open chunk.
+mlir::FailureOr<mlir::func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group,
+                                                           mlir::ModuleOp module,
+                                                           const std::string &name,
+                                                           int64_t rowTile);
+
+/// The schedule of one variant of a group: few rows take fewer columns and threads.
+mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile);
+
+/// The longest time tile, a power of two of at most 64 steps, with which the tiles of `group` fit
+/// the shared memory of a block; at least 1.
+int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip);
+
+} // namespace otodus

@@ -1,0 +1,241 @@
+//===- ProductTile.cpp - The ring of operand tiles in shared memory --------===//
+
+#include "ProductTile.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+
+namespace otodus::gpu {
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+std::optional<ProductTile> ProductTile::match(linalg::GenericOp op) {
+  if (op.getNumReductionLoops() == 0 || op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1 ||
+      op.getNumParallelLoops() < 4)
+    return std::nullopt;
+  auto *yield = op.getBody()->getTerminator();
+  auto sum = yield->getOperand(0).getDefiningOp<arith::AddFOp>();
+  if (!sum || !sum.getRhs().getDefiningOp<arith::MulFOp>())
+    return std::nullopt;
+  ProductTile tile;
+  tile.op = op;
+  SmallVector<int64_t> loops = op.getStaticLoopRanges();
+  if (llvm::any_of(loops, ShapedType::isDynamic) || loops[0] != 1)
+    return std::nullopt;
+  tile.rows = loops[1];
+  tile.columns = tile.terms = 1;
+  SmallVector<utils::IteratorType> kinds = op.getIteratorTypesArray();
+  for (size_t d = 2; d < loops.size(); ++d) {
+    bool term = kinds[d] == utils::IteratorType::reduction;
+    (term ? tile.termSizes : tile.columnSizes).push_back(loops[d]);
+    (term ? tile.terms : tile.columns) *= loops[d];
+  }
+  tile.element = getElementTypeOrSelf(op.getDpsInputOperand(0)->get().getType());
+  return tile;
+}
+
+static SmallVector<Axis> loopsAt(const ProductTile &tile, Axis row, ArrayRef<Axis> columns,
+                                 ArrayRef<Axis> terms) {
+  SmallVector<Axis> loops{Axis::fixed(0), row};
+  llvm::append_range(loops, columns);
+  llvm::append_range(loops, terms);
+  return loops;
+}
+
+SmallVector<Axis> ProductTile::leftAt(Value row, Value term, int64_t count) const {
+  SmallVector<Axis> none(columnSizes.size(), Axis::fixed(0));
+  linalg::GenericOp generic = op;
+  return TileEvaluator::apply(
+      generic.getMatchingIndexingMap(generic.getDpsInputOperand(0)),
+      loopsAt(*this, Axis::at(row), none, digits(term, termSizes, count)));
+}
+
+SmallVector<Axis> ProductTile::rightAt(Value column, Value term, int64_t count,
+                                       bool alongColumns) const {
+  linalg::GenericOp generic = op;
+  return TileEvaluator::apply(
+      generic.getMatchingIndexingMap(generic.getDpsInputOperand(1)),
+      loopsAt(*this, Axis::fixed(0), digits(column, columnSizes, alongColumns ? count : 1),
+              digits(term, termSizes, alongColumns ? 1 : count)));
+}
+
+//===----------------------------------------------------------------------===//
+// Operand tiles
+//===----------------------------------------------------------------------===//
+
+static int64_t widthOf(Type element) { return element.getIntOrFloatBitWidth() / 8; }
+
+int64_t OperandTiles::bytesOfA(Type element) const { return aRows * aPitch * widthOf(element); }
+int64_t OperandTiles::bytesOfB(Type element) const { return bRows * bPitch * widthOf(element); }
+
+OperandTiles operandTiles(const ProductTile &tile, int64_t termTile, bool bAlongColumns) {
+  int64_t pad = 16 / widthOf(tile.element);
+  OperandTiles layout;
+  layout.aRows = tile.rows;
+  layout.aPitch = termTile + pad;
+  layout.bAlongColumns = bAlongColumns;
+  layout.bRows = bAlongColumns ? termTile : tile.columns;
+  layout.bPitch = (bAlongColumns ? tile.columns : termTile) + pad;
+  return layout;
+}
+
+int64_t ringBytes(const ProductTile &tile, const ProductPlan &plan) {
+  if (plan.form == ProductForm::Dot)
+    return tile.rows * tile.terms * widthOf(tile.element);
+  OperandTiles layout = operandTiles(tile, plan.termTile, false);
+  return plan.stages * (layout.bytesOfA(tile.element) + layout.bytesOfB(tile.element));
+}
+
+int64_t accumulatorBytes(const ProductTile &tile) {
+  return tile.rows * accumulatorPitch(tile.columns) * 4;
+}
+
+FailureOr<Accumulator> emitProduct(const ProductTile &tile, const ProductPlan &plan, Value limit,
+                                   bool overlayC, SimtBuilder &s, TileEvaluator &values) {
+  Accumulator c;
+  c.pitch = accumulatorPitch(tile.columns);
+  c.memref = s.shared(tile.rows * c.pitch, s.b.getF32Type(), overlayC ? "sums" : "");
+  LogicalResult done = plan.form == ProductForm::Dot
+                           ? emitDotProduct(tile, plan, limit, c, s, values)
+                           : emitTiledProduct(tile, plan, limit, c, s, values);
+  if (failed(done))
+    return failure();
+  s.barrier();
+  return c;
+}
+
+namespace {
+
+/// Copies tiles of one operand to shared memory, all threads together.
+class OperandCopy {
+public:
+  OperandCopy(SimtBuilder &s, TileEvaluator &values, Value tensor, int64_t lines, int64_t inner,
+              int64_t pitch, int64_t threads)
+      : s(s), values(values), tensor(tensor), lines(lines), inner(inner), pitch(pitch),
+        threads(threads), element(getElementTypeOrSelf(tensor.getType())),
+        count(16 / widthOf(element)) {}
+
+  /// `at`: coordinates of 16 bytes from (line, position) on.
+  LogicalResult emit(Value shared, Value slot, function_ref<SmallVector<Axis>(Value, Value)> at) {
+    int64_t perLine = inner / count, pieces = lines * perLine;
+    LogicalResult result = success();
+    for (int64_t i = 0; i < pieces; i += threads) {
+      Value piece = s.add(s.thread(), i);
+      Value line = s.div(piece, perLine), position = s.mul(s.rem(piece, perLine), count);
+      auto copy = [&] {
+        SmallVector<Axis> axes = at(line, position);
+        Value to = s.add(slot, s.add(s.mul(line, pitch), position));
+        std::optional<Place> place = values.placeOf(tensor);
+        bool global = place && !cast<MemRefType>(place->memref.getType()).getMemorySpace();
+        if (global && values.contiguous(*place, axes)) {
+          NVVM::CpAsyncOp::create(s.b, s.loc, s.sharedPointer(shared, to),
+                                  s.globalPointer(place->memref, values.address(*place, axes)),
+                                  s.b.getI32IntegerAttr(16),
+                                  NVVM::LoadCacheModifierKindAttr::get(
+                                      s.b.getContext(), NVVM::LoadCacheModifierKind::CG),
+                                  Value());
+          return;
+        }
+        Value v = values.evaluate(tensor, axes, count);
+        if (!v) {
+          result = failure();
+          return;
+        }
+        s.store(values.widen(v, count), shared, to);
+      };
+      if (i + threads <= pieces)
+        copy();
+      else
+        s.when(s.less(piece, s.index(pieces)), copy);
+    }
+    return result;
+  }
+
+private:
+  SimtBuilder &s;
+  TileEvaluator &values;
+  Value tensor;
+  int64_t lines, inner, pitch, threads;
+  Type element;
+  int64_t count;
+};
+
+} // namespace
+
+LogicalResult emitTiledProduct(const ProductTile &tile, const ProductPlan &plan, Value limit,
+                               Accumulator c, SimtBuilder &s, TileEvaluator &values) {
+  linalg::GenericOp op = tile.op;
+  Value left = op.getDpsInputOperand(0)->get(), right = op.getDpsInputOperand(1)->get();
+  const int64_t steps = tile.terms / plan.termTile, stages = plan.stages;
+
+  // B is brought in along whichever of its dimensions is contiguous.
+  bool bAlongColumns = false;
+  if (std::optional<Place> place = values.placeOf(right)) {
+    int64_t count = 16 / widthOf(tile.element);
+    bAlongColumns =
+        !values.contiguous(*place, tile.rightAt(s.index(0), s.index(0), count, false));
+  }
+  OperandTiles layout = operandTiles(tile, plan.termTile, bAlongColumns);
+  int64_t aSlot = layout.aRows * layout.aPitch, bSlot = layout.bRows * layout.bPitch;
+  Value ringA = s.shared(stages * aSlot, tile.element, plan.overlay);
+  Value ringB = s.shared(stages * bSlot, tile.element, plan.overlay);
+  OperandCopy copyA(s, values, left, tile.rows, plan.termTile, layout.aPitch, plan.threads);
+  OperandCopy copyB(s, values, right, layout.bRows, bAlongColumns ? tile.columns : plan.termTile,
+                    layout.bPitch, plan.threads);
+  Value lastRow = s.sub(limit, s.index(1));
+
+  LogicalResult result = success();
+  auto fill = [&](Value step, Value slot) {
+    Value term = s.mul(step, plan.termTile);
+    int64_t count = 16 / widthOf(tile.element);
+    if (failed(copyA.emit(ringA, s.mul(slot, aSlot),
+                          [&](Value row, Value k) {
+                            return tile.leftAt(s.min(row, lastRow), s.add(term, k), count);
+                          })) ||
+        failed(copyB.emit(ringB, s.mul(slot, bSlot), [&](Value line, Value position) {
+          return bAlongColumns ? tile.rightAt(position, s.add(term, line), count, true)
+                               : tile.rightAt(line, s.add(term, position), count, false);
+        })))
+      result = failure();
+  };
+  auto commit = [&] { NVVM::CpAsyncCommitGroupOp::create(s.b, s.loc); };
+  auto wait = [&](int64_t n) { NVVM::CpAsyncWaitGroupOp::create(s.b, s.loc, n); };
+
+  std::unique_ptr<RegisterTile> sums =
+      plan.form == ProductForm::Mma
+          ? makeMmaTile(tile.rows, tile.columns, plan.termTile, layout, plan.threads, s)
+          : makeFmaTile(tile.rows, tile.columns, plan.termTile, layout, plan.threads, s);
+  for (int64_t i = 0; i < stages - 1; ++i) {
+    if (i < steps)
+      fill(s.index(i), s.index(i));
+    commit();
+  }
+  auto loop = scf::ForOp::create(s.b, s.loc, s.index(0), s.index(steps), s.index(1), sums->zero());
+  {
+    OpBuilder::InsertionGuard guard(s.b);
+    s.b.setInsertionPointToStart(loop.getBody());
+    Value step = loop.getInductionVar();
+    wait(stages - 2);
+    // Everybody's copies of this step have landed, and nobody reads the slot that is next to be
+    // written any more.
+    s.barrier();
+    Value next = s.add(step, stages - 1);
+    s.when(s.less(next, s.index(steps)), [&] { fill(next, s.rem(next, stages)); });
+    commit();
+    Value slot = s.rem(step, stages);
+    Value a = s.sharedPointer(ringA, s.mul(slot, aSlot));
+    Value b = s.sharedPointer(ringB, s.mul(slot, bSlot));
+    SmallVector<Value> updated = sums->accumulate(a, b, loop.getRegionIterArgs());
+    scf::YieldOp::create(s.b, s.loc, updated);
+  }
+  wait(0);
+  s.barrier(); // C may lie where the operands were
+  sums->store(loop.getResults(), c);
+  return result;
+}
+
+} // namespace otodus::gpu

@@ -1,0 +1,110 @@
+//===- ProductTile.h - A tile of a matrix product on one block -------------===//
+//
+// Private to lib/Codegen/GPU. C[rows, columns] = A[rows, terms] B[columns, terms]ᵀ, all of it by one block. Three ways, chosen
+// by shape and type (`ProductForm`); each leaves C in shared memory as f32, rows `pitch` elements
+// apart, where the ops behind the product read it.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "TileEvaluator.h"
+
+namespace otodus::gpu {
+
+enum class ProductForm {
+  Dot,  ///< few rows: a warp per column, lanes along the terms; read-bound
+  Fma,  ///< f32: register tiles of fused multiply-adds, operands in shared memory
+  Mma,  ///< bf16: mma.sync, operands through ldmatrix
+};
+
+/// One product of a tile program.
+struct ProductTile {
+  mlir::linalg::GenericOp op;
+  int64_t rows = 0, columns = 0, terms = 0;
+  llvm::SmallVector<int64_t> columnSizes, termSizes; ///< of their dimensions, outermost first
+  mlir::Type element;                                ///< of A and B
+
+  /// Reads the shapes of `op`; nothing if it is no product of two tiles.
+  static std::optional<ProductTile> match(mlir::linalg::GenericOp op);
+
+  /// Coordinates in A and B; `count` elements along the terms, or along the columns.
+  llvm::SmallVector<Axis> leftAt(mlir::Value row, mlir::Value term, int64_t count) const;
+  llvm::SmallVector<Axis> rightAt(mlir::Value column, mlir::Value term, int64_t count,
+                                  bool alongColumns) const;
+};
+
+/// How a block computes a product.
+struct ProductPlan {
+  ProductForm form = ProductForm::Fma;
+  int64_t threads = 128;
+  int64_t termTile = 32; ///< terms that are in shared memory at once
+  int64_t stages = 2;    ///< such tiles under way together
+  std::string overlay;   ///< of the operands' tiles (SimtBuilder::shared)
+};
+
+/// Where C lies when a product is done.
+struct Accumulator {
+  mlir::Value memref;
+  int64_t pitch = 0;
+};
+
+/// Elements between rows of C: 8 more than a multiple of 32 banks, so that the 64-bit stores of
+/// an mma fragment and rows read by lanes both meet no bank twice.
+inline int64_t accumulatorPitch(int64_t columns) { return columns + 8; }
+
+/// Bytes of shared memory while the product runs, and of C afterwards.
+int64_t ringBytes(const ProductTile &tile, const ProductPlan &plan);
+int64_t accumulatorBytes(const ProductTile &tile);
+
+/// Emits the product. `limit`: rows of A that exist, at least 1; rows beyond repeat the last.
+/// Ends with a barrier. `overlayC`: C may share memory with the operands' tiles (docs/Gpu.md).
+mlir::FailureOr<Accumulator> emitProduct(const ProductTile &tile, const ProductPlan &plan,
+                                         mlir::Value limit, bool overlayC, SimtBuilder &s,
+                                         TileEvaluator &values);
+
+// The three forms; `c` is where the sums go.
+mlir::LogicalResult emitDotProduct(const ProductTile &tile, const ProductPlan &plan,
+                                   mlir::Value limit, Accumulator c, SimtBuilder &s,
+                                   TileEvaluator &values);
+mlir::LogicalResult emitTiledProduct(const ProductTile &tile, const ProductPlan &plan,
+                                     mlir::Value limit, Accumulator c, SimtBuilder &s,
+                                     TileEvaluator &values);
+
+/// The register tile of a thread or warp: what a form does with operands in shared memory.
+class RegisterTile {
+public:
+  virtual ~RegisterTile() = default;
+  /// Sums, all zero.
+  virtual llvm::SmallVector<mlir::Value> zero() = 0;
+  /// sums + the products of the tiles at `a` and `b` (pointers to shared memory).
+  virtual llvm::SmallVector<mlir::Value> accumulate(mlir::Value a, mlir::Value b,
+                                                    mlir::ValueRange sums) = 0;
+  virtual void store(mlir::ValueRange sums, Accumulator c) = 0;
+  /// Every row of the sums times its element of `factors`, a flat f32 memref.
+  virtual llvm::SmallVector<mlir::Value> scaleRows(mlir::ValueRange sums, mlir::Value factors) = 0;
+};
+
+/// Elements between rows of operand tiles in shared memory: 16 bytes more than a row, so that eight rows
+/// read together meet no bank twice.
+struct OperandTiles {
+  int64_t aRows = 0, aPitch = 0; ///< A: [rows][terms]
+  int64_t bRows = 0, bPitch = 0; ///< B: [columns][terms], or [terms][columns] if `bAlongColumns`
+  bool bAlongColumns = false;
+  int64_t bytesOfA(mlir::Type element) const;
+  int64_t bytesOfB(mlir::Type element) const;
+};
+OperandTiles operandTiles(const ProductTile &tile, int64_t termTile, bool bAlongColumns);
+
+std::unique_ptr<RegisterTile> makeMmaTile(int64_t rows, int64_t columns, int64_t terms,
+                                          const OperandTiles &layout, int64_t threads,
+                                          SimtBuilder &s);
+std::unique_ptr<RegisterTile> makeFmaTile(int64_t rows, int64_t columns, int64_t terms,
+                                          const OperandTiles &layout, int64_t threads,
+                                          SimtBuilder &s);
+
+/// True if the shape fits the form with that many threads.
+bool fitsMma(int64_t rows, int64_t columns, int64_t threads);
+bool fitsFma(int64_t rows, int64_t columns, int64_t threads);
+
+} // namespace otodus::gpu

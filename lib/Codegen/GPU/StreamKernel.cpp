@@ -1,0 +1,302 @@
+//===- StreamKernel.cpp - The frame of GPU kernels that walk time ----------===//
+
+#include "StreamKernel.h"
+
+#include "Kernels.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+
+namespace otodus {
+
+//===----------------------------------------------------------------------===//
+// Small builders
+//===----------------------------------------------------------------------===//
+
+Value LaneBuilder::i32(int64_t v) {
+  return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(int32_t(v)));
+}
+Value LaneBuilder::f32Constant(double v) {
+  return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(v)));
+}
+Value LaneBuilder::sub(Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); }
+Value LaneBuilder::div(Value x, int64_t y) { return arith::DivUIOp::create(b, loc, x, index(y)); }
+Value LaneBuilder::rem(Value x, int64_t y) { return arith::RemUIOp::create(b, loc, x, index(y)); }
+Value LaneBuilder::less(Value x, Value y) {
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, x, y);
+}
+Value LaneBuilder::equal(Value x, Value y) {
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, x, y);
+}
+Value LaneBuilder::select(Value condition, Value x, Value y) {
+  return arith::SelectOp::create(b, loc, condition, x, y);
+}
+Value LaneBuilder::addf(Value x, Value y) { return arith::AddFOp::create(b, loc, x, y); }
+Value LaneBuilder::subf(Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
+Value LaneBuilder::mulf(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
+Value LaneBuilder::fma(Value x, Value y, Value z) { return math::FmaOp::create(b, loc, x, y, z); }
+Value LaneBuilder::toF64(Value x) { return arith::ExtFOp::create(b, loc, f64, x); }
+Value LaneBuilder::toF32(Value x) { return arith::TruncFOp::create(b, loc, f32, x); }
+
+Value LaneBuilder::load(Value buffer, Value at) {
+  return memref::LoadOp::create(b, loc, buffer, ValueRange{at});
+}
+void LaneBuilder::store(Value v, Value buffer, Value at) {
+  memref::StoreOp::create(b, loc, v, buffer, ValueRange{at});
+}
+
+static llvm::MaybeAlign alignmentOf(Type element, int64_t lanes) {
+  return llvm::MaybeAlign(std::min<int64_t>(16, lanes * element.getIntOrFloatBitWidth() / 8));
+}
+
+Value LaneBuilder::loadWide(Value buffer, Value at, int64_t lanes) {
+  Type element = getElementTypeOrSelf(buffer.getType()), wide = f32;
+  Value v;
+  if (lanes == 1) {
+    v = load(buffer, at);
+  } else {
+    wide = VectorType::get({lanes}, f32);
+    v = vector::LoadOp::create(b, loc, VectorType::get({lanes}, element), buffer, ValueRange{at},
+                               /*nontemporal=*/false, alignmentOf(element, lanes));
+  }
+  return element.isF32() ? v : Value(arith::ExtFOp::create(b, loc, wide, v));
+}
+
+void LaneBuilder::storeWide(Value v, Value buffer, Value at) {
+  Type element = getElementTypeOrSelf(buffer.getType());
+  auto type = dyn_cast<VectorType>(v.getType());
+  if (!element.isF32())
+    v = arith::TruncFOp::create(b, loc, type ? Type(type.clone(element)) : element, v);
+  if (type)
+    vector::StoreOp::create(b, loc, v, buffer, ValueRange{at}, /*nontemporal=*/false,
+                            alignmentOf(element, type.getDimSize(0)));
+  else
+    store(v, buffer, at);
+}
+
+Value LaneBuilder::spread(Value v, int64_t lanes) { return lanes == 1 ? v : splat(v, lanes); }
+
+void LaneBuilder::barrier() { mlir::gpu::BarrierOp::create(b, loc); }
+
+void LaneBuilder::ifThen(Value condition, function_ref<void()> body) {
+  auto branch = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&branch.getThenRegion().front());
+  body();
+}
+
+Value LaneBuilder::shuffle(Value v, int64_t offset, bool up) {
+  if (v.getType().isF64()) { // lanes exchange 32 bits at a time
+    Type i32Type = b.getI32Type(), i64Type = b.getI64Type();
+    Value bits = arith::BitcastOp::create(b, loc, i64Type, v);
+    Value half = arith::ConstantOp::create(b, loc, b.getI64IntegerAttr(32));
+    Value low = arith::TruncIOp::create(b, loc, i32Type, bits);
+    Value high = arith::TruncIOp::create(
+        b, loc, i32Type, Value(arith::ShRUIOp::create(b, loc, bits, half)));
+    low = arith::ExtUIOp::create(b, loc, i64Type, shuffle(low, offset, up));
+    high = arith::ExtUIOp::create(b, loc, i64Type, shuffle(high, offset, up));
+    bits = arith::OrIOp::create(b, loc, low, Value(arith::ShLIOp::create(b, loc, high, half)));
+    return arith::BitcastOp::create(b, loc, f64, bits);
+  }
+  return mlir::gpu::ShuffleOp::create(b, loc, v, i32(offset), i32(32),
+                                up ? mlir::gpu::ShuffleMode::UP : mlir::gpu::ShuffleMode::XOR)
+      .getShuffleResult();
+}
+
+Value LaneBuilder::shuffleXor(Value v, int64_t mask) { return shuffle(v, mask, false); }
+Value LaneBuilder::shuffleUp(Value v, int64_t distance) { return shuffle(v, distance, true); }
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+Value StreamKernel::shared(int64_t elements, Type element) {
+  auto space = mlir::gpu::AddressSpaceAttr::get(b.getContext(), mlir::gpu::AddressSpace::Workgroup);
+  auto type = MemRefType::get({elements}, element, MemRefLayoutAttrInterface(), space);
+  sharedUsed += (elements * element.getIntOrFloatBitWidth() / 8 + 15) / 16 * 16;
+  return memref::AllocaOp::create(allocas, loc, type, allocas.getI64IntegerAttr(16));
+}
+
+void StreamKernel::forThreads(Value count, function_ref<void(Value)> body) {
+  forLoop(thread, count, index(threads), body);
+}
+
+void StreamKernel::eachVector(Type type, int64_t lanes,
+                              function_ref<void(Value, Value, Value)> body) {
+  int64_t rowStride = rowStrideOf(widthOf(type), dtypeOf(type)), vectors = tile / lanes;
+  forThreads(mul(steps, index(vectors)), [&](Value i) {
+    Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
+    body(t, c, add(mul(add(firstRow, t), index(rowStride)), add(channel, c)));
+  });
+}
+
+void StreamKernel::loadTile(Value value) {
+  Type element = getElementTypeOrSelf(value.getType());
+  int64_t lanes = element.isF32() ? 4 : 8; // 16 bytes
+  Value buffer = kernel.operandParameter(value), into = tiles.lookup(value);
+  eachVector(value.getType(), lanes, [&](Value t, Value c, Value at) {
+    storeWide(loadWide(buffer, at, lanes), into, add(rowOf(t), c));
+  });
+}
+
+void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
+  Type element = getElementTypeOrSelf(type);
+  int64_t lanes = element.isF32() ? 4 : 8;
+  Value buffer = kernel.resultParameter(resultNumber, element);
+  eachVector(type, lanes, [&](Value t, Value c, Value at) {
+    storeWide(loadWide(from, add(rowOf(t), c), lanes), buffer, at);
+  });
+}
+
+Value StreamKernel::vectorWeight(Value value, formats::Width columns) {
+  KernelBuffer buffer;
+  buffer.kind = "vector";
+  buffer.sources = {kernel.operandNumber(value)};
+  buffer.columns = columns;
+  return kernel.parameter(buffer, f32);
+}
+
+bool StreamKernel::isLastUse(Value value) const { return value.hasOneUse(); }
+
+//===----------------------------------------------------------------------===//
+// Frame
+//===----------------------------------------------------------------------===//
+
+static bool isActivation(Value value) {
+  auto result = dyn_cast<OpResult>(value);
+  auto sequence =
+      result ? dyn_cast<mega::SequenceOpInterface>(result.getOwner()) : mega::SequenceOpInterface();
+  return !sequence || !llvm::is_contained(sequence.getStateResults(), result);
+}
+
+LogicalResult StreamKernel::collectOps() {
+  for (Operation &op : kernel.group.getBody(0)->without_terminator()) {
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
+      ops.push_back(emitTimestepNorm(norm, *this));
+    else if (auto cema = dyn_cast<mega::CemaOp>(op))
+      ops.push_back(emitCema(cema, *this));
+    else if (auto scan = dyn_cast<mega::ScanOp>(op))
+      ops.push_back(emitScan(scan, *this));
+    else
+      return op.emitOpError("has no streaming kernel");
+    width = widthOf(op.getResult(0).getType());
+  }
+  return success();
+}
+
+bool StreamKernel::storeResults(size_t number) {
+  Operation &op = *std::next(kernel.group.getBody(0)->begin(), number);
+  bool inPlace = false;
+  for (auto [i, yielded] : llvm::enumerate(kernel.group.getYield().getOperands()))
+    if (yielded.getDefiningOp() == &op && isActivation(yielded)) {
+      Value from = tiles.lookup(yielded);
+      storeTile(from, i, yielded.getType());
+      inPlace |= llvm::any_of(loaded, [&](Value value) { return tiles.lookup(value) == from; });
+    }
+  return inPlace;
+}
+
+LogicalResult StreamKernel::run(int64_t sharedBytes) {
+  if (failed(collectOps()))
+    return failure();
+  mega::ScheduleAttr schedule = kernel.group.getScheduleAttr();
+  timeTile = *schedule.getTimeTile();
+  tile = *schedule.getChannelTile();
+  threads = std::min<int64_t>(512, tile * 4);
+  // Four lanes of neighbouring steps and eight neighbouring channels meet in no bank.
+  stride = tile + 8;
+  int64_t channelTiles = width.padded() / tile;
+
+  auto grid = scf::ForallOp::create(
+      b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0), b.getIndexAttr(0)},
+      ArrayRef<OpFoldResult>{kernel.frame.batch, b.getIndexAttr(channelTiles)},
+      ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
+  b.setInsertionPointToStart(grid.getBody());
+  thread = mlir::gpu::ThreadIdOp::create(b, loc, mlir::gpu::Dimension::x);
+  allocas = OpBuilder(thread.getDefiningOp());
+  sequence = grid.getInductionVars()[0];
+  channelTile = grid.getInductionVars()[1];
+  channel = mul(channelTile, index(tile));
+
+  for (auto &op : ops)
+    for (Value input : op->inputs())
+      if (kernel.operandNumber(input) >= 0 && !tiles.count(input)) {
+        setTile(input, activationTile());
+        loaded.push_back(input);
+      }
+
+  SmallVector<Value> carried;
+  SmallVector<std::pair<size_t, size_t>> own; // where an op's values stand in `carried`
+  for (auto &op : ops) {
+    size_t from = carried.size();
+    if (failed(op->begin(carried)))
+      return failure();
+    own.push_back({from, carried.size() - from});
+  }
+  barrier();
+
+  auto times =
+      scf::ForOp::create(b, loc, index(0), kernel.frame.length, index(timeTile), carried);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(times.getBody());
+    Value time = times.getInductionVar();
+    steps = arith::MinUIOp::create(b, loc, sub(kernel.frame.length, time), index(timeTile));
+    firstRow = add(mul(sequence, kernel.frame.length), time);
+    for (Value value : loaded)
+      loadTile(value);
+    barrier();
+    SmallVector<Value> next(times.getRegionIterArgs());
+    for (auto [i, op, range] : llvm::enumerate(ops, own)) {
+      if (failed(op->emit(MutableArrayRef<Value>(next).slice(range.first, range.second))))
+        return failure();
+      if (storeResults(i) && i + 1 == ops.size())
+        barrier(); // the next time tile is loaded to where this one is being read
+    }
+    if (!next.empty())
+      scf::YieldOp::create(b, loc, next);
+  }
+  ValueRange last = times.getResults();
+  for (auto [op, range] : llvm::zip(ops, own))
+    op->end(SmallVector<Value>(last.slice(range.first, range.second)));
+
+  if (sharedUsed > sharedBytes)
+    return kernel.group.emitOpError("expects a time_tile whose tiles fit the ")
+           << sharedBytes << " bytes of shared memory of a block, but " << timeTile << " steps of "
+           << tile << " channels take " << sharedUsed << "; make time_tile smaller";
+  b.setInsertionPointToEnd(&kernel.function.getBody().front());
+  kernel.function->setAttr("gpu.threads", b.getI64IntegerAttr(threads));
+  kernel.finish({{formats::Symbol::Batch, 1, 1}, {formats::Symbol::One, channelTiles, 1}});
+  return success();
+}
+
+int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip) {
+  // Four bytes for a feature of every operand and result that may lie in a tile, and what the
+  // norms keep for each step and group: five f32.
+  int64_t perStep = 0;
+  for (Operation &op : group.getBody(0)->without_terminator()) {
+    perStep += 2 * 4 * (channelTile + 8);
+    if (auto scan = dyn_cast<mega::ScanOp>(op))
+      perStep += 4 * (channelTile + 8) * scan.getInputs().size();
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
+      perStep += 5 * 4 * norm.getGroups();
+  }
+  int64_t steps = 64;
+  while (steps > 1 && steps * perStep + 4096 > chip.sharedPerBlock)
+    steps /= 2;
+  return steps;
+}
+
+FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module,
+                                            const std::string &name, const Chip &chip) {
+  KernelEmitter kernel(group, module, name, 0);
+  if (failed(StreamKernel(kernel).run(chip.sharedPerBlock)))
+    return kernel.function.erase(), failure();
+  return kernel.function;
+}
+
+} // namespace otodus

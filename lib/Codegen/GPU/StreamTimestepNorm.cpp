@@ -1,0 +1,326 @@
+//===- StreamTimestepNorm.cpp - Timestep norm in a thread block ------------===//
+//
+// Three phases per time tile (spec 3.1):
+//
+//   moments     a few lanes per step and group: mean and variance of the group's features, taken
+//               relative to its first feature, which is exact where the mean is large against
+//               the deviation
+//   statistics  a warp per group: prefix sums over the steps, in f64, of the moments relative to
+//               the running mean before the tile
+//   normalise   every element for itself
+//
+// The prefix sums are spec 3.1's running mean and variance in closed form. With r the running
+// mean before the tile, n0, m0 and v0 what was carried, and sums over the steps that count:
+//
+//   n(t) = n0 + Σ 1    m(t) = r + (n0 (m0 - r) + Σ (mean - r)) / n(t)
+//   v(t) = (n0 (v0 + (m0 - r)²) + Σ (variance + (mean - r)²)) / n(t) - (m(t) - r)²
+//
+//===----------------------------------------------------------------------===//
+
+#include "StreamKernel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+
+namespace otodus {
+namespace {
+
+constexpr int64_t kWarp = 32;
+constexpr int64_t kCountWords = 8; ///< i64 from one copy of a count to the next: 64 bytes
+
+class TimestepNorm final : public StreamKernelOp {
+public:
+  TimestepNorm(mega::TimestepNormOp op, StreamKernel &frame) : StreamKernelOp(frame), op(op) {}
+
+  SmallVector<Value> inputs() override { return {op.getInput()}; }
+
+  /// Carries the count before the tile (i64), and which half of `carry` holds mean and variance.
+  LogicalResult begin(SmallVectorImpl<Value> &carried) override {
+    groups = op.getGroups();
+    groupSize = frame.width.inner / groups;
+    groupsOfTile = std::min<int64_t>(groups, std::max<int64_t>(1, frame.tile / groupSize));
+    int64_t slots = frame.timeTile * groupsOfTile;
+    first = frame.shared(slots, f32);
+    means = frame.shared(slots, f32);
+    variances = frame.shared(slots, f32);
+    shift = frame.shared(slots, f32);
+    scale = frame.shared(slots, f32);
+    carry = frame.shared(2 * 2 * groupsOfTile, f64);
+    mean = frame.kernel.operandParameter(op.getMean());
+    variance = frame.kernel.operandParameter(op.getVariance());
+    count = frame.kernel.operandParameter(op.getCount());
+    if (op.getMask()) {
+      mask = frame.kernel.operandParameter(op.getMask());
+      counted = frame.shared(1, b.getI32Type());
+    }
+    weight = frame.vectorWeight(op.getWeight(), frame.width);
+    bias = frame.vectorWeight(op.getBias(), frame.width);
+
+    frame.forThreads(index(groupsOfTile), [&](Value g) {
+      Value at = stateIndex(g), slot = mul(g, index(2));
+      store(toF64(load(mean, at)), carry, slot);
+      store(toF64(load(variance, at)), carry, add(slot, index(1)));
+    });
+    carried.push_back(load(count, countIndex()));
+    carried.push_back(index(0));
+    return success();
+  }
+
+  LogicalResult emit(MutableArrayRef<Value> carried) override {
+    Value x = frame.tileOf(op.getInput());
+    Value y = frame.isLastUse(op.getInput()) ? x : frame.activationTile();
+    frame.setTile(op.getOutput(), y);
+    emitMoments(x);
+    barrier();
+    Value half = sub(index(1), carried[1]);
+    emitStatistics(carried[0], carried[1], half);
+    barrier();
+    emitNormalise(x, y);
+    Value counts = arith::IndexCastOp::create(b, loc, b.getI64Type(), frame.steps);
+    if (mask)
+      counts = arith::ExtUIOp::create(b, loc, b.getI64Type(), load(counted, index(0)));
+    carried[0] = add(carried[0], counts);
+    carried[1] = half;
+    barrier();
+    return success();
+  }
+
+  void end(ArrayRef<Value> carried) override {
+    frame.forThreads(index(groupsOfTile), [&](Value g) {
+      Value at = stateIndex(g), slot = carrySlot(carried[1], g);
+      store(toF32(load(carry, slot)), mean, at);
+      store(toF32(load(carry, add(slot, index(1)))), variance, at);
+    });
+    ifThen(equal(frame.thread, index(0)), [&] { store(carried[0], count, countIndex()); });
+  }
+
+private:
+  /// first, means and variances of every step and group; a mean is relative to the first feature.
+  void emitMoments(Value x) {
+    int64_t lanes = 8; // of a pair of step and group
+    while (lanes > groupSize)
+      lanes /= 2;
+    int64_t rounds = (groupSize + lanes - 1) / lanes;
+    Value pairs = mul(frame.steps, index(groupsOfTile));
+    Value lane = rem(frame.thread, lanes), own = div(frame.thread, lanes);
+    Value last = sub(pairs, index(1));
+    Value zero = f32Constant(0), factor = f32Constant(1.0 / double(groupSize));
+
+    // All lanes of a warp take part in its sums, with or without a pair of their own.
+    forLoop(index(0), pairs, index(frame.threads / lanes), [&](Value from) {
+      Value wanted = add(from, own);
+      Value pair = arith::MinUIOp::create(b, loc, wanted, last);
+      Value at = add(frame.rowOf(div(pair, groupsOfTile)),
+                     mul(rem(pair, groupsOfTile), index(groupSize)));
+      Value x0 = load(x, at);
+      SmallVector<Value> kept;
+      // Feature lane + lanes * round, relative to x0; x0 itself behind the end of the group.
+      auto relative = [&](Value round) -> Value {
+        Value feature = add(lane, mul(round, index(lanes)));
+        if (groupSize % lanes)
+          feature = select(less(feature, index(groupSize)), feature, index(0));
+        return subf(load(x, add(at, feature)), x0);
+      };
+      auto exists = [&](Value round) {
+        return less(add(lane, mul(round, index(lanes))), index(groupSize));
+      };
+      auto sum = [&](function_ref<Value(Value, int64_t)> f) -> Value {
+        Value total;
+        if (rounds <= 16) {
+          for (int64_t i = 0; i < rounds; ++i) {
+            Value term = f(index(i), i);
+            total = total ? addf(total, term) : term;
+          }
+        } else {
+          auto loop = scf::ForOp::create(b, loc, index(0), index(rounds), index(1),
+                                         ValueRange{zero});
+          OpBuilder::InsertionGuard guard(b);
+          b.setInsertionPointToStart(loop.getBody());
+          Value next = addf(loop.getRegionIterArgs()[0], f(loop.getInductionVar(), -1));
+          scf::YieldOp::create(b, loc, next);
+          total = loop.getResult(0);
+        }
+        for (int64_t distance = 1; distance < lanes; distance *= 2)
+          total = addf(total, shuffleXor(total, distance));
+        return total;
+      };
+      Value offset = mulf(sum([&](Value round, int64_t number) {
+                            Value d = relative(round);
+                            if (number >= 0)
+                              kept.push_back(d);
+                            return d;
+                          }),
+                          factor);
+      Value squares = mulf(sum([&](Value round, int64_t number) -> Value {
+                            Value d = subf(number >= 0 ? kept[number] : relative(round), offset);
+                            Value square = mulf(d, d);
+                            bool mayEnd = groupSize % lanes && (number < 0 || number + 1 == rounds);
+                            return mayEnd ? select(exists(round), square, zero) : square;
+                          }),
+                          factor);
+      Value writes = arith::AndIOp::create(b, loc, equal(lane, index(0)), less(wanted, pairs));
+      ifThen(writes, [&] {
+        store(x0, first, pair);
+        store(offset, means, pair);
+        store(squares, variances, pair);
+      });
+    });
+  }
+
+  /// shift and scale of every step and group: running mean - first feature, 1 / deviation. A lane
+  /// has `own` steps in a row.
+  void emitStatistics(Value before, Value from, Value to) {
+    int64_t own = (frame.timeTile + kWarp - 1) / kWarp;
+    int64_t warps = frame.threads / kWarp;
+    Value lane = rem(frame.thread, kWarp), warp = div(frame.thread, kWarp);
+    Value n0 = arith::SIToFPOp::create(b, loc, f64, before);
+    Value none = f64Constant(0);
+    double eps = op.getEps().convertToDouble();
+
+    forLoop(warp, index(groupsOfTile), index(warps), [&](Value g) {
+      Value slot = carrySlot(from, g);
+      Value m0 = load(carry, slot), v0 = load(carry, add(slot, index(1)));
+      auto meanOf = [&](Value at) -> Value {
+        return addf(toF64(load(first, at)), toF64(load(means, at)));
+      };
+      Value fresh = equal(before, zeroOf(before.getType()));
+      Value r = select(fresh, meanOf(g), m0);
+      Value drift = subf(m0, r);
+      Value baseD = mulf(n0, drift), baseA = mulf(n0, addf(v0, mulf(drift, drift)));
+
+      struct Step {
+        Value at, exists, d, a, counts, first;
+      };
+      SmallVector<Step> steps;
+      Value sumD, sumA, sumN;
+      for (int64_t k = 0; k < own; ++k) {
+        Step step;
+        Value t = add(mul(lane, index(own)), index(k));
+        step.exists = less(t, frame.steps);
+        Value safe = select(step.exists, t, index(0));
+        step.at = add(mul(safe, index(groupsOfTile)), g);
+        Value counts = step.exists;
+        if (mask) {
+          Value byte = load(mask, add(frame.firstRow, safe));
+          counts = arith::AndIOp::create(b, loc, counts, equal(byte, zeroOf(byte.getType())));
+        }
+        step.first = toF64(load(first, step.at));
+        Value d = subf(addf(step.first, toF64(load(means, step.at))), r);
+        Value a = addf(toF64(load(variances, step.at)), mulf(d, d));
+        d = select(counts, d, none);
+        a = select(counts, a, none);
+        Value n = arith::ExtUIOp::create(b, loc, b.getI32Type(), counts);
+        step.d = sumD = sumD ? addf(sumD, d) : d;
+        step.a = sumA = sumA ? addf(sumA, a) : a;
+        step.counts = sumN = sumN ? add(sumN, n) : n;
+        steps.push_back(step);
+      }
+      // What the lanes below have: inclusive sums over the lanes, less the own.
+      Value allD = sumD, allA = sumA, allN = sumN;
+      for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+        Value takes = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, lane,
+                                            index(distance));
+        allD = addf(allD, select(takes, shuffleUp(allD, distance), none));
+        allA = addf(allA, select(takes, shuffleUp(allA, distance), none));
+        allN = add(allN, select(takes, shuffleUp(allN, distance), i32(0)));
+      }
+      Value isFirst = equal(lane, index(0));
+      Value lowD = select(isFirst, none, shuffleUp(allD, 1));
+      Value lowA = select(isFirst, none, shuffleUp(allA, 1));
+      Value lowN = select(isFirst, i32(0), shuffleUp(allN, 1));
+      lowD = addf(lowD, baseD);
+      lowA = addf(lowA, baseA);
+      if (mask)
+        ifThen(arith::AndIOp::create(b, loc, equal(lane, index(kWarp - 1)), equal(g, index(0))),
+               [&] { store(allN, counted, index(0)); });
+
+      for (const Step &step : steps) {
+        Value counts = arith::ExtUIOp::create(b, loc, b.getI64Type(),
+                                              Value(add(lowN, step.counts)));
+        Value n = add(before, counts);
+        Value never = equal(n, zeroOf(n.getType()));
+        Value wide = arith::SIToFPOp::create(b, loc, f64, n);
+        Value inverse = arith::DivFOp::create(b, loc, f64Constant(1), wide);
+        Value d = mulf(addf(lowD, step.d), inverse);
+        Value v = subf(mulf(addf(lowA, step.a), inverse), mulf(d, d));
+        // Rounding may leave less than nothing. NaN stays.
+        v = select(arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, v, none), none, v);
+        Value m = addf(r, d);
+        // Only masked steps so far.
+        m = select(never, m0, m);
+        v = select(never, v0, v);
+        ifThen(step.exists, [&] {
+          Value variance = toF32(addf(v, f64Constant(eps)));
+          Value deviation = math::SqrtOp::create(b, loc, variance);
+          store(toF32(subf(m, step.first)), shift, step.at);
+          store(arith::DivFOp::create(b, loc, f32Constant(1), deviation), scale, step.at);
+        });
+        Value isLast = equal(step.at, add(mul(sub(frame.steps, index(1)), index(groupsOfTile)), g));
+        ifThen(arith::AndIOp::create(b, loc, step.exists, isLast), [&] {
+          Value slot = carrySlot(to, g);
+          store(m, carry, slot);
+          store(v, carry, add(slot, index(1)));
+        });
+      }
+    });
+  }
+
+  void emitNormalise(Value x, Value y) {
+    int64_t lanes = groupSize % 4 == 0 ? 4 : 1, vectors = frame.tile / lanes;
+    frame.forThreads(mul(frame.steps, index(vectors)), [&](Value i) {
+      Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
+      Value g = div(c, groupSize);
+      if (frame.width.padded() != frame.width.inner) // padding takes part in the last group's
+        g = arith::MinUIOp::create(b, loc, g, index(groupsOfTile - 1));
+      Value slot = add(mul(t, index(groupsOfTile)), g), at = add(frame.rowOf(t), c);
+      Value parameterAt = add(frame.channel, c);
+      Value v = subf(loadWide(x, at, lanes), spread(load(first, slot), lanes));
+      v = subf(v, spread(load(shift, slot), lanes));
+      v = mulf(v, spread(load(scale, slot), lanes));
+      Value gain = addf(loadWide(weight, parameterAt, lanes), spread(f32Constant(1), lanes));
+      v = addf(mulf(v, gain), loadWide(bias, parameterAt, lanes));
+      if (mask) {
+        Value byte = load(mask, add(frame.firstRow, t));
+        Value keep = equal(byte, zeroOf(byte.getType()));
+        v = select(keep, v, spread(f32Constant(0), lanes));
+      }
+      storeWide(v, y, at);
+    });
+  }
+
+  Value zeroOf(Type type) { return arith::ConstantOp::create(b, loc, b.getZeroAttr(type)); }
+  /// Mean and variance of group `g` of the tile.
+  Value carrySlot(Value half, Value g) {
+    return mul(add(mul(half, index(groupsOfTile)), g), index(2));
+  }
+  /// Element of a [G] state of this sequence; states start at multiples of 64 bytes.
+  Value stateIndex(Value g) {
+    int64_t words = (groups * 4 + 63) / 64 * 16;
+    Value global = add(div(frame.channel, groupSize), g);
+    return add(mul(frame.sequence, index(words)), global);
+  }
+  /// Every tile of channels has its own copy of the count, so that none waits for another.
+  Value countIndex() {
+    int64_t copies = frame.width.padded() / frame.tile;
+    Value copy = add(mul(frame.sequence, index(copies)), frame.channelTile);
+    return mul(copy, index(kCountWords));
+  }
+
+  mega::TimestepNormOp op;
+  int64_t groupSize = 1, groups = 1, groupsOfTile = 1;
+  Value mean, variance, count, mask, weight, bias;
+  Value first, means, variances; ///< of one step; shared, f32 [steps][groups of the tile]
+  Value shift, scale;            ///< of the steps up to it; likewise
+  Value carry;               ///< shared, f64 [2][groups of the tile][mean, variance]
+  Value counted;             ///< shared, i32: unmasked steps of the tile
+};
+
+} // namespace
+
+std::unique_ptr<StreamKernelOp> emitTimestepNorm(mega::TimestepNormOp op, StreamKernel &frame) {
+  return std::make_unique<TimestepNorm>(op, frame);
+}
+
+} // namespace otodus

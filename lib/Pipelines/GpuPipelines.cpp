@@ -1,0 +1,100 @@
+//===- GpuPipelines.cpp - The stages of a GPU target -----------------------===//
+
+#include "otodus/Codegen/Common/Passes.h"
+#include "otodus/Codegen/GPU/Passes.h"
+#include "otodus/Pipelines/Passes.h"
+#include "otodus/Pipelines/Pipelines.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassOptions.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace otodus {
+
+static void addCleanup(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+static void addGate(OpPassManager &pm, const char *stage) {
+  VerifyStageOptions options;
+  options.stage = stage;
+  pm.addPass(createVerifyStage(options));
+}
+
+void buildGpuKernelStage(OpPassManager &pm, const std::string &target) {
+  ChooseGpuScheduleOptions schedule;
+  schedule.target = target;
+  pm.nest<func::FuncOp>().addPass(createChooseGpuSchedule(schedule));
+  BuildGpuKernelsOptions kernels;
+  kernels.target = target;
+  pm.addPass(createBuildGpuKernels(kernels));
+  OpPassManager &functions = pm.nest<func::FuncOp>();
+  // No canonicalizer yet: it would remove the op that writes the results where that only copies.
+  functions.addPass(createCSEPass());
+  functions.addPass(createTileGrid());
+  addCleanup(functions);
+  addGate(pm, "kernel");
+}
+
+void buildGpuStage(OpPassManager &pm, const std::string &target) {
+  OpPassManager &functions = pm.nest<func::FuncOp>();
+  functions.addPass(createDistributeTiles());
+  addCleanup(functions);
+  addGate(pm, "gpu");
+}
+
+void buildNVVMStage(OpPassManager &pm, const std::string &target) {
+  addGate(pm, "gpu");
+  OutlineBlockOptions outline;
+  outline.target = target;
+  pm.addPass(createOutlineBlock(outline));
+  {
+    OpPassManager &functions = pm.nest<func::FuncOp>();
+    addCleanup(functions);
+    functions.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
+    functions.addPass(createLowerAffinePass());
+    functions.addPass(createExpandGpuMath());
+    functions.addPass(memref::createExpandStridedMetadataPass());
+    functions.addPass(memref::createFoldMemRefAliasOpsPass());
+    addCleanup(functions);
+    functions.addPass(createLowerAffinePass());
+    functions.addPass(createLoopInvariantCodeMotionPass());
+  }
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  addCleanup(pm);
+  FinishNVVMOptions finish;
+  finish.target = target;
+  pm.addPass(createFinishNVVM(finish));
+  addCleanup(pm);
+  addGate(pm, "nvvm");
+}
+
+namespace {
+struct ChipOptions : PassPipelineOptions<ChipOptions> {
+  Option<std::string> chip{*this, "chip", llvm::cl::desc("sm_80, sm_90a, ...: a row of the chip table"),
+                           llvm::cl::init("")};
+};
+} // namespace
+
+void registerGpuPipelines() {
+  PassPipelineRegistration<ChipOptions>(
+      "otodus-nvvm-stage", "Lower GPU kernels to the nvvm and llvm dialects for a chip",
+      [](OpPassManager &pm, const ChipOptions &options) { buildNVVMStage(pm, options.chip); });
+}
+
+} // namespace otodus

@@ -1,0 +1,3 @@
+//===- Library.cpp - libotodus-sim.so is the simulator as a whole ----------===//
+
+#include "otodus/ABI/SimLibrary.h"
