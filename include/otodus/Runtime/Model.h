@@ -73,6 +73,7 @@ public:
 
 private:
   friend class Session;
+  friend class Trainer; ///< prepares weights anew after each step
   Model() = default;
 
   formats::Artefact artefact_;
