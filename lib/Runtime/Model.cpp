@@ -1,6 +1,7 @@
 //===- Model.cpp - A compiled model, ready to run --------------------------===//
 
 #include "otodus/Runtime/Model.h"
+#include "MemoryPlan.h"
 #include "StateLayout.h"
 #include "otodus/Formats/ArtefactFile.h"
 
@@ -60,6 +61,26 @@ template <typename Embedded> bool needsTensors(const Program &program, Embedded 
   return false;
 }
 
+/// Where an artefact runs, and which of its code.
+struct Place {
+  std::shared_ptr<Device> device;
+  CodeChoice choice;
+};
+
+Result<Place> findPlace(const Artefact &artefact, const OpenOptions &options) {
+  DeviceOptions wanted = options.device;
+  if (wanted.target.empty())
+    wanted.target = defaultTarget(artefact);
+  Result<std::shared_ptr<Device>> device =
+      options.openDevice ? Result(options.openDevice) : openDevice(wanted);
+  if (!device.isOk())
+    return device.status();
+  Result<CodeChoice> choice = chooseCode(artefact, **device, options.device.target);
+  if (!choice.isOk())
+    return choice.status();
+  return Place{*device, *choice};
+}
+
 /// Where the checkpoint an artefact names may be: as recorded, or beside the artefact.
 std::string findCheckpoint(const std::string &artefactPath, const std::string &recorded) {
   std::error_code error;
@@ -83,20 +104,17 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
     // is checked when the entries are looked up.
     if (artefact.programs.empty())
       return Status(Code::File, "the artefact holds no program; compile it again");
-    model->device_ = &cpuDevice();
+    model->device_ = options.openDevice ? options.openDevice : cpuDevice();
     model->image_ = options.image;
     model->target_ = "native";
   } else {
     OTODUS_RETURN_IF_ERROR(formats::validate(artefact));
-    Result<CodeChoice> choice = chooseCode(artefact);
-    if (!choice.isOk())
-      return choice.status();
-    model->programIndex_ = choice->program;
-    const formats::Code &code = artefact.programs[choice->program].code[choice->code];
-    Result<const Device *> device = findDevice(code.target);
-    if (!device.isOk())
-      return device.status();
-    model->device_ = *device;
+    Result<Place> place = findPlace(artefact, options);
+    if (!place.isOk())
+      return place.status();
+    model->device_ = place->device;
+    model->programIndex_ = place->choice.program;
+    const formats::Code &code = artefact.programs[place->choice.program].code[place->choice.code];
     Result<std::shared_ptr<const Image>> image = model->device_->load(code);
     if (!image.isOk())
       return image.status();
@@ -114,53 +132,7 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
     embeddedWeights = options.embedded[model->programIndex_];
   embeddedWeights.resize(program.prepared.size());
 
-  // One block for all weights: huge pages then cover all but its end.
-  size_t count = program.prepared.size();
-  std::vector<int64_t> offsets(count, -1);
-  int64_t total = 0;
-  model->prepared_.assign(count, nullptr);
-  for (size_t i = 0; i < count; ++i) {
-    int64_t bytes = formats::preparedBytes(program.prepared[i]);
-    if (bytes < 0 || __builtin_add_overflow(model->weightBytes_, bytes, &model->weightBytes_))
-      return Status(Code::File, "prepared weight '" + program.prepared[i].name +
-                                    "' has an impossible size; compile again");
-    const std::byte *embedded = embeddedWeights[i];
-    if (embedded && reinterpret_cast<uintptr_t>(embedded) % 64 == 0) {
-      // Start reading now what the first launches will wait for.
-      auto begin = reinterpret_cast<uintptr_t>(embedded);
-      uintptr_t page = begin & ~uintptr_t(4095);
-      madvise(reinterpret_cast<void *>(page), begin - page + static_cast<size_t>(bytes),
-              MADV_WILLNEED);
-      model->prepared_[i] = embedded;
-      continue;
-    }
-    if (!embedded && !program.prepared[i].sources.empty() && !weights)
-      return Status(Code::File, "the model embeds no weights and no checkpoint was given; "
-                                "give its model.safetensors or compile with --weights=embed");
-    offsets[i] = total;
-    total += bytes;
-  }
-  Result<Memory> memory = Memory::allocate(*model->device_, static_cast<size_t>(total));
-  if (!memory.isOk())
-    return memory.status().in("weights");
-  model->weights_ = std::move(*memory);
-
-  std::shared_ptr<ThreadPool> pool = options.pool;
-  if (total && !pool)
-    pool = std::make_shared<ThreadPool>();
-  MemoryWeights none;
-  for (size_t i = 0; i < count; ++i) {
-    if (offsets[i] < 0)
-      continue;
-    std::byte *out = model->weights_.data() + offsets[i];
-    model->prepared_[i] = out;
-    if (embeddedWeights[i]) {
-      std::memcpy(out, embeddedWeights[i],
-                  static_cast<size_t>(formats::preparedBytes(program.prepared[i])));
-      continue;
-    }
-    OTODUS_RETURN_IF_ERROR(prepare(program.prepared[i], weights ? *weights : none, *pool, out));
-  }
+  OTODUS_RETURN_IF_ERROR(model->prepareWeights(program, embeddedWeights, weights, options));
 
   model->initial_.resize(program.states.size());
   for (size_t i = 0; i < program.states.size(); ++i) {
@@ -180,6 +152,93 @@ Result<std::shared_ptr<const Model>> Model::open(Artefact artefact, WeightSource
     model->functionIndex_[program.functions[i].name] = i;
   model->artefact_ = std::move(artefact);
   return std::shared_ptr<const Model>(std::move(model));
+}
+
+Status Model::prepareWeights(const Program &program, const std::vector<const std::byte *> &embedded,
+                             WeightSource *weights, const OpenOptions &options) {
+  const Device::Traits &traits = device_->traits();
+  // One block for all weights: huge pages then cover all but its end.
+  size_t count = program.prepared.size();
+  std::vector<int64_t> offsets(count, -1);
+  int64_t total = 0, largest = 0;
+  prepared_.assign(count, nullptr);
+  for (size_t i = 0; i < count; ++i) {
+    int64_t bytes = formats::preparedBytes(program.prepared[i]);
+    if (bytes < 0 || __builtin_add_overflow(weightBytes_, bytes, &weightBytes_))
+      return Status(Code::File, "prepared weight '" + program.prepared[i].name +
+                                    "' has an impossible size; compile again");
+    if (traits.sharesHostMemory && embedded[i] &&
+        reinterpret_cast<uintptr_t>(embedded[i]) % 64 == 0) {
+      // Start reading now what the first launches will wait for.
+      auto begin = reinterpret_cast<uintptr_t>(embedded[i]);
+      uintptr_t page = begin & ~uintptr_t(4095);
+      madvise(reinterpret_cast<void *>(page), begin - page + static_cast<size_t>(bytes),
+              MADV_WILLNEED);
+      prepared_[i] = embedded[i];
+      continue;
+    }
+    if (!embedded[i] && !program.prepared[i].sources.empty() && !weights)
+      return Status(Code::File, "the model embeds no weights and no checkpoint was given; "
+                                "give its model.safetensors or compile with --weights=embed");
+    offsets[i] = total;
+    if (!embedded[i])
+      largest = std::max(largest, bytes);
+    total += roundUp(bytes + traits.guard, traits.alignment);
+  }
+  if (!traits.sharesHostMemory) {
+    Result<int64_t> session = sessionBytes(program, options.batch, options.maxPiece, traits);
+    if (!session.isOk())
+      return session.status();
+    OTODUS_RETURN_IF_ERROR(
+        checkFits(*device_, total + options.sessions * *session,
+                  "the model with weights of " + std::to_string(total) + " bytes" +
+                      (options.sessions ? " and its session" : "")));
+  }
+  Result<Memory> memory = Memory::allocate(device_, static_cast<size_t>(total));
+  if (!memory.isOk())
+    return memory.status().in("weights");
+  weights_ = std::move(*memory);
+
+  std::shared_ptr<ThreadPool> pool = options.pool;
+  if (total && !pool)
+    pool = std::make_shared<ThreadPool>();
+  std::unique_ptr<Stream> stream;
+  Memory staging; // of the largest weight; they go through it one after the other
+  if (total && !traits.sharesHostMemory) {
+    Result<std::unique_ptr<Stream>> made = device_->stream(*pool);
+    if (!made.isOk())
+      return made.status();
+    stream = std::move(*made);
+    Result<Memory> host = Memory::staging(device_, static_cast<size_t>(largest));
+    if (!host.isOk())
+      return host.status().in("staging memory for weights");
+    staging = std::move(*host);
+  }
+  MemoryWeights none;
+  for (size_t i = 0; i < count; ++i) {
+    if (offsets[i] < 0)
+      continue;
+    std::byte *out = weights_.data() + offsets[i];
+    prepared_[i] = out;
+    auto bytes = static_cast<size_t>(formats::preparedBytes(program.prepared[i]));
+    const std::byte *from = embedded[i];
+    if (!from) {
+      std::byte *packed = stream ? staging.data() : out;
+      OTODUS_RETURN_IF_ERROR(
+          prepare(program.prepared[i], weights ? *weights : none, *pool, packed));
+      from = packed;
+    }
+    if (stream) {
+      if (traits.checksMemory)
+        OTODUS_RETURN_IF_ERROR(
+            device_->announce(out, bytes, "weight " + program.prepared[i].name));
+      OTODUS_RETURN_IF_ERROR(stream->write(out, from, bytes));
+      OTODUS_RETURN_IF_ERROR(stream->synchronise());
+    } else if (from != out) {
+      std::memcpy(out, from, bytes);
+    }
+  }
+  return Status::ok();
 }
 
 Result<std::shared_ptr<const Model>> Model::open(const ArtefactFile &file, WeightSource *weights,
@@ -207,12 +266,14 @@ Result<std::shared_ptr<const Model>> Model::openFile(const std::string &path,
     return file.status();
   const Artefact &artefact = file->artefact();
   std::unique_ptr<WeightSource> weights;
-  Result<CodeChoice> choice = chooseCode(artefact);
-  if (!choice.isOk())
-    return choice.status().in(path);
-  bool needed = needsTensors(artefact.programs[choice->program], [&](size_t i) {
-    return file->weight(choice->program, i) != nullptr;
-  });
+  Result<Place> place = findPlace(artefact, options);
+  if (!place.isOk())
+    return place.status().in(path);
+  OpenOptions there = options;
+  there.openDevice = place->device;
+  size_t program = place->choice.program;
+  bool needed = needsTensors(artefact.programs[program],
+                             [&](size_t i) { return file->weight(program, i) != nullptr; });
   if (needed && weightsPath.empty() && artefact.weightsFile.empty())
     return Status(Code::File, path + ": embeds no weights and names no checkpoint; give one, or "
                                      "compile with --weights=embed");
@@ -226,7 +287,7 @@ Result<std::shared_ptr<const Model>> Model::openFile(const std::string &path,
       return source.status();
     weights = std::move(*source);
   }
-  return open(*file, weights.get(), options);
+  return open(*file, weights.get(), there);
 }
 
 const formats::Function *Model::function(const std::string &name) const {

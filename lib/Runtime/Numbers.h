@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "otodus/Formats/Artefact.h"
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -22,6 +24,36 @@ inline float fromBf16(uint16_t value) {
   float result;
   std::memcpy(&result, &bits, 4);
   return result;
+}
+
+inline const char *nameOf(formats::DType dtype) {
+  switch (dtype) {
+  case formats::DType::F32:
+    return "f32";
+  case formats::DType::BF16:
+    return "bf16";
+  case formats::DType::F64:
+    return "f64";
+  case formats::DType::I64:
+    return "i64";
+  case formats::DType::I32:
+    return "i32";
+  case formats::DType::Bool:
+    return "bool";
+  }
+  return "?";
+}
+
+/// The element of an integer array, widened.
+inline int64_t integerAt(formats::DType dtype, const void *data, int64_t index) {
+  switch (dtype) {
+  case formats::DType::I64:
+    return static_cast<const int64_t *>(data)[index];
+  case formats::DType::I32:
+    return static_cast<const int32_t *>(data)[index];
+  default:
+    return static_cast<const uint8_t *>(data)[index];
+  }
 }
 
 } // namespace otodus::runtime

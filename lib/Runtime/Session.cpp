@@ -1,12 +1,11 @@
 //===- Session.cpp - Streams through a model -------------------------------===//
 
 #include "otodus/Runtime/Session.h"
-#include "Numbers.h"
+#include "Arguments.h"
 #include "SessionImpl.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
+#include <utility>
 
 namespace otodus::runtime {
 
@@ -14,74 +13,11 @@ using formats::Argument;
 using formats::ArgumentKind;
 using formats::Buffer;
 using formats::BufferKind;
-using formats::DType;
 using formats::Function;
-using formats::kRowSlack;
 using formats::Launch;
-using formats::Symbol;
 using formats::Variant;
 
 namespace {
-
-/// Rows a row-wise buffer has room for.
-int64_t paddedRows(int64_t rows) { return roundUp(rows, kRowSlack) + kRowSlack; }
-
-int64_t extentOf(Symbol symbol, int64_t batch, int64_t length) {
-  switch (symbol) {
-  case Symbol::One:
-    return 1;
-  case Symbol::Batch:
-    return batch;
-  case Symbol::Length:
-    return length;
-  case Symbol::Rows:
-    return batch * length;
-  }
-  return 1;
-}
-
-int64_t rowsOf(const Argument &argument, int64_t batch, int64_t length) {
-  return argument.kind == ArgumentKind::LastRows ? batch : batch * length;
-}
-
-/// Bytes between rows inside.
-int64_t rowBytes(const Argument &argument) {
-  return formats::sizeOf(argument.dtype) *
-         (argument.kind == ArgumentKind::Steps ? 1 : argument.rowStride);
-}
-
-/// Elements of one row outside.
-int64_t rowElements(const Argument &argument) {
-  return argument.kind == ArgumentKind::Steps ? 1 : argument.width.logical();
-}
-
-bool convertible(DType from, DType to) {
-  auto isNarrowFloat = [](DType t) { return t == DType::F32 || t == DType::BF16; };
-  return from == to || (isNarrowFloat(from) && isNarrowFloat(to)) ||
-         (from == DType::I64 && to == DType::I32);
-}
-
-/// Copies `count` elements; the pair of types is one that `convertible` allows.
-void convert(DType from, const void *source, DType to, void *target, int64_t count) {
-  if (from == to) {
-    std::memcpy(target, source, static_cast<size_t>(count * formats::sizeOf(to)));
-  } else if (from == DType::F32) {
-    auto *in = static_cast<const float *>(source);
-    auto *out = static_cast<uint16_t *>(target);
-    for (int64_t i = 0; i < count; ++i)
-      out[i] = toBf16(in[i]);
-  } else if (from == DType::BF16) {
-    auto *in = static_cast<const uint16_t *>(source);
-    auto *out = static_cast<float *>(target);
-    for (int64_t i = 0; i < count; ++i)
-      out[i] = fromBf16(in[i]);
-  } else {
-    auto *in = static_cast<const int64_t *>(source);
-    auto *out = static_cast<int32_t *>(target);
-    for (int64_t i = 0; i < count; ++i)
-      out[i] = static_cast<int32_t>(in[i]);
-  }
-}
 
 std::string joinNames(const std::vector<Argument> &arguments) {
   std::string result;
@@ -96,60 +32,36 @@ std::string joinNames(const std::vector<Argument> &arguments) {
 // Memory of a function
 //===----------------------------------------------------------------------===//
 
-/// Gives every buffer its place for calls of up to `length` steps, from `base` on, and
-/// returns the bytes that takes. With base null only the bytes are counted.
-Result<int64_t> Session::Impl::layOut(Plan &plan, int64_t length, std::byte *base,
-                                      const std::vector<const std::byte *> &prepared) {
+void Session::Impl::note() {
+  size_t bytes = state.size() + scratch.size();
+  for (const Plan &plan : plans)
+    bytes += plan.own.size();
+  peak = std::max(peak, static_cast<int64_t>(bytes));
+}
+
+/// Binds the function to `block`, which has room for calls of up to `length` steps.
+Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &block, int64_t length,
+                            const std::vector<const std::byte *> &prepared) {
   const Function &function = *plan.function;
-  int64_t total = 0;
-  bool overflow = false;
-  auto place = [&](int64_t bytesPerRow, int64_t rows) {
-    int64_t at = total, bytes = 0;
-    overflow |= __builtin_mul_overflow(bytesPerRow, paddedRows(rows), &bytes) ||
-                bytes > (int64_t(1) << 60) ||
-                __builtin_add_overflow(total, roundUp(bytes, 64), &total);
-    return overflow ? 0 : at;
+  // A function without buffers still needs an address that is not null.
+  static std::byte nothing[64];
+  std::byte *base = block.data() ? block.data() : nothing;
+  std::byte *host = traits().sharesHostMemory ? base : staging.data() + roundUp(batch * 8, 256);
+  auto bindArguments = [&](const std::vector<int64_t> &offsets, std::vector<std::byte *> &device,
+                           std::vector<std::byte *> &onHost) {
+    device.clear();
+    onHost.clear();
+    for (int64_t offset : offsets) {
+      device.push_back(base + offset);
+      onHost.push_back(host + offset);
+    }
   };
-
-  std::vector<int64_t> inputs, outputs;
-  for (const Argument &input : function.inputs)
-    inputs.push_back(place(rowBytes(input), rowsOf(input, batch, length)));
-  for (const Argument &output : function.outputs)
-    outputs.push_back(place(rowBytes(output), rowsOf(output, batch, length)));
-  // A slot is as large as its largest buffer.
-  std::map<int64_t, int64_t> slotBytes, slots;
-  for (const Buffer &buffer : function.buffers) {
-    if (buffer.kind != BufferKind::Scratch)
-      continue;
-    int64_t bytes = 0;
-    overflow |= __builtin_mul_overflow(buffer.bytesPerRow,
-                                       paddedRows(extentOf(buffer.symbol, batch, length)), &bytes);
-    int64_t &size = slotBytes[buffer.index];
-    size = std::max(size, bytes);
-  }
-  for (auto [slot, bytes] : slotBytes) {
-    slots[slot] = total;
-    overflow |=
-        bytes > (int64_t(1) << 60) || __builtin_add_overflow(total, roundUp(bytes, 64), &total);
-  }
-  if (overflow)
-    return Status(Code::Device, "function '" + function.name +
-                                    "' needs more memory than there is "
-                                    "addresses for " +
-                                    std::to_string(length) + " steps; use shorter pieces");
-  if (!base)
-    return total;
-
-  plan.inputs.clear();
-  plan.outputs.clear();
-  for (int64_t offset : inputs)
-    plan.inputs.push_back(base + offset);
-  for (int64_t offset : outputs)
-    plan.outputs.push_back(base + offset);
+  bindArguments(memory.inputs, plan.inputs, plan.hostInputs);
+  bindArguments(memory.outputs, plan.outputs, plan.hostOutputs);
   std::vector<void *> buffers;
-  for (const Buffer &buffer : function.buffers) {
-    auto index = static_cast<size_t>(buffer.index);
-    switch (buffer.kind) {
+  for (size_t i = 0; i < function.buffers.size(); ++i) {
+    auto index = static_cast<size_t>(function.buffers[i].index);
+    switch (function.buffers[i].kind) {
     case BufferKind::Prepared:
       buffers.push_back(const_cast<std::byte *>(prepared[index]));
       break;
@@ -163,14 +75,24 @@ Result<int64_t> Session::Impl::layOut(Plan &plan, int64_t length, std::byte *bas
       buffers.push_back(plan.outputs[index]);
       break;
     case BufferKind::Scratch:
-      buffers.push_back(base + slots[buffer.index]);
+      buffers.push_back(base + memory.buffers[i]);
       break;
     case BufferKind::Position:
       buffers.push_back(devicePositions);
       break;
-    default:
-      return Status(Code::Input, "function '" + function.name +
-                                     "' is part of training; sessions run inference only");
+    // Of training; `run` refuses such functions until there is memory for them.
+    case BufferKind::Gradient:
+      buffers.push_back(gradients ? gradients + program().parameters[index].offset : nullptr);
+      break;
+    case BufferKind::StateGradient:
+      buffers.push_back(gradients ? stateGradients[index] : nullptr);
+      break;
+    case BufferKind::Scalars:
+      buffers.push_back(scalars);
+      break;
+    case BufferKind::Arena:
+      buffers.push_back(nullptr);
+      break;
     }
   }
   plan.pointers.clear();
@@ -180,7 +102,34 @@ Result<int64_t> Session::Impl::layOut(Plan &plan, int64_t length, std::byte *bas
       plan.pointers.push_back(buffers[static_cast<size_t>(index)]);
   }
   plan.capacity = length;
-  return total;
+  plan.length = 0;
+  plan.recording.reset();
+  plan.last = {};
+  if (!traits().checksMemory)
+    return Status::ok();
+
+  Device &device = *model->device_;
+  auto announce = [&](void *begin, int64_t bytes, const std::string &name) {
+    return device.announce(begin, static_cast<size_t>(bytes), name + " of " + function.name);
+  };
+  for (size_t i = 0; i < function.inputs.size(); ++i)
+    OTODUS_RETURN_IF_ERROR(announce(plan.inputs[i],
+                                    rowBytes(function.inputs[i]) *
+                                        paddedRows(rowsOf(function.inputs[i], batch, length)),
+                                    "input " + function.inputs[i].name));
+  for (size_t i = 0; i < function.outputs.size(); ++i)
+    OTODUS_RETURN_IF_ERROR(announce(plan.outputs[i],
+                                    rowBytes(function.outputs[i]) *
+                                        paddedRows(rowsOf(function.outputs[i], batch, length)),
+                                    "output " + function.outputs[i].name));
+  for (size_t i = 0; i < function.buffers.size(); ++i) {
+    const Buffer &buffer = function.buffers[i];
+    if (buffer.kind == BufferKind::Scratch)
+      OTODUS_RETURN_IF_ERROR(announce(
+          buffers[i], buffer.bytesPerRow * paddedRows(valueOf(buffer.symbol, batch, length)),
+          "scratch " + std::to_string(i)));
+  }
+  return Status::ok();
 }
 
 Status Session::Impl::bind(Plan &plan, int64_t length,
@@ -193,38 +142,90 @@ Status Session::Impl::bind(Plan &plan, int64_t length,
   while (capacity < length)
     capacity *= 2;
   capacity = std::max(length, std::min(capacity, options.maxPiece));
-  Result<int64_t> bytes = layOut(plan, capacity, nullptr, prepared);
-  if (!bytes.isOk())
-    return bytes.status();
-  if (*bytes > static_cast<int64_t>(scratch.size())) {
+  Result<FunctionMemory> memory = planFunction(*plan.function, batch, capacity, traits());
+  if (!memory.isOk())
+    return memory.status();
+  if (memory->bytes > static_cast<int64_t>(scratch.size())) {
     scratch.reset();
     for (Plan &other : plans)
       other.capacity = 0; // their pointers are gone
-    Result<Memory> memory = Memory::allocate(model->device(), static_cast<size_t>(*bytes));
-    if (!memory.isOk())
-      return memory.status().in("scratch memory of function '" + plan.function->name + "'");
-    scratch = std::move(*memory);
+    Result<Memory> block = Memory::allocate(model->device_, static_cast<size_t>(memory->bytes));
+    if (!block.isOk())
+      return block.status().in("scratch memory of function '" + plan.function->name + "'");
+    scratch = std::move(*block);
     note();
   }
-  // A function without buffers still needs an address that is not null.
-  static std::byte nothing[64];
-  Result<int64_t> done =
-      layOut(plan, capacity, scratch.data() ? scratch.data() : nothing, prepared);
-  return done.isOk() ? Status::ok() : done.status();
+  return place(plan, *memory, scratch, capacity, prepared);
 }
 
+/// On a device with memory of its own all functions are bound for their longest pieces from the
+/// start: what does not fit is known before anything runs, and addresses in recordings stay.
+Status Session::Impl::bindAll(const std::vector<const std::byte *> &prepared) {
+  std::vector<FunctionMemory> memories;
+  int64_t bytes = 0, arguments = 0;
+  for (Plan &plan : plans) {
+    if (trains(*plan.function)) {
+      memories.emplace_back();
+      continue;
+    }
+    int64_t length = longestPiece(*plan.function, options.maxPiece);
+    Result<FunctionMemory> memory = planFunction(*plan.function, batch, length, traits());
+    if (!memory.isOk())
+      return memory.status();
+    bytes = std::max(bytes, memory->bytes);
+    arguments = std::max(arguments, memory->argumentBytes);
+    memories.push_back(std::move(*memory));
+  }
+  Result<Memory> host = Memory::staging(
+      model->device_, static_cast<size_t>(roundUp(batch * 8, 256) + arguments));
+  if (!host.isOk())
+    return host.status().in("staging memory");
+  staging = std::move(*host);
+  hostPositions = reinterpret_cast<int64_t *>(staging.data());
+  if (!traits().checksMemory) {
+    Result<Memory> block = Memory::allocate(model->device_, static_cast<size_t>(bytes));
+    if (!block.isOk())
+      return block.status().in("scratch memory");
+    scratch = std::move(*block);
+  }
+  for (size_t i = 0; i < plans.size(); ++i) {
+    if (trains(*plans[i].function))
+      continue;
+    Memory *block = &scratch;
+    if (traits().checksMemory) {
+      Result<Memory> own =
+          Memory::allocate(model->device_, static_cast<size_t>(memories[i].bytes));
+      if (!own.isOk())
+        return own.status().in("scratch memory of function '" + plans[i].function->name + "'");
+      plans[i].own = std::move(*own);
+      block = &plans[i].own;
+    }
+    OTODUS_RETURN_IF_ERROR(place(plans[i], memories[i], *block,
+                                 longestPiece(*plans[i].function, options.maxPiece), prepared));
+  }
+  note();
+  return Status::ok();
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
 /// Picks variants and counts work items for pieces of `length` steps.
-void Session::Impl::choose(Plan &plan, int64_t length) {
+Status Session::Impl::choose(Plan &plan, int64_t length) {
   if (plan.length == length)
-    return;
+    return Status::ok();
+  plan.length = 0;
   for (Step &step : plan.steps) {
     const Launch &launch = *step.launch;
-    int64_t rows = extentOf(launch.rowSymbol, batch, length);
+    int64_t rows = valueOf(launch.rowSymbol, batch, length);
     size_t best = 0;
     int64_t bestCost = 0, bestTile = 0;
     for (size_t i = 0; i < launch.variants.size(); ++i) {
-      int64_t tile = std::max<int64_t>(1, launch.variants[i].rowTile);
-      int64_t cost = (rows + tile - 1) / tile * (tile + formats::kRowTileCost);
+      const Variant &variant = launch.variants[i];
+      int64_t tile = std::max<int64_t>(1, variant.rowTile);
+      int64_t tileCost = variant.tileCost ? variant.tileCost : tile + formats::kRowTileCost;
+      int64_t cost = (rows + tile - 1) / tile * tileCost;
       if (i == 0 || cost < bestCost || (cost == bestCost && tile > bestTile)) {
         best = i;
         bestCost = cost;
@@ -233,12 +234,35 @@ void Session::Impl::choose(Plan &plan, int64_t length) {
     }
     step.variant = best;
     step.items = 1;
-    for (const formats::Extent &extent : launch.variants[best].grid) {
-      int64_t value = extentOf(extent.symbol, batch, length);
-      step.items *= extent.factor * ((value + extent.divisor - 1) / extent.divisor);
-    }
+    for (const formats::Extent &extent : launch.variants[best].grid)
+      step.items *= valueOf(extent, batch, length);
+    OTODUS_RETURN_IF_ERROR(encodeMaps(step, plan, length));
   }
   plan.length = length;
+  return Status::ok();
+}
+
+Status Session::Impl::encodeMaps(Step &step, const Plan &plan, int64_t length) {
+  const Kernel &kernel = *step.kernels[step.variant];
+  step.maps.resize(kernel.tensorMaps.size());
+  for (size_t i = 0; i < kernel.tensorMaps.size(); ++i) {
+    const formats::TensorMap &map = kernel.tensorMaps[i];
+    TensorMapShape shape;
+    shape.dtype = map.dtype;
+    shape.rank = static_cast<uint32_t>(map.extents.size());
+    shape.base = plan.pointers[step.firstPointer + static_cast<size_t>(map.buffer)];
+    shape.swizzle = static_cast<uint32_t>(map.swizzle);
+    for (size_t d = 0; d < map.extents.size(); ++d) {
+      shape.size[d] = static_cast<uint64_t>(valueOf(map.extents[d], batch, length));
+      shape.box[d] = static_cast<uint32_t>(map.box[d]);
+      if (d > 0)
+        shape.stride[d - 1] = static_cast<uint64_t>(valueOf(map.strides[d - 1], batch, length));
+    }
+    OTODUS_RETURN_IF_ERROR(model->device_->encode(shape, step.maps[i].bytes)
+                               .in("launch '" + step.launch->name + "', kernel '" + kernel.name +
+                                   "', tensor map " + std::to_string(i)));
+  }
+  return Status::ok();
 }
 
 //===----------------------------------------------------------------------===//
@@ -254,156 +278,114 @@ int64_t Session::Impl::pieceLimit(const Function &function) const {
   return limit;
 }
 
-void Session::Impl::runPiece(Plan &plan, int64_t length) {
-  choose(plan, length);
-  std::copy(positions.begin(), positions.end(), devicePositions);
-  const Device &device = model->device();
-  OtodusKernelArguments arguments = {nullptr, batch, length, batch * length};
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point before;
+/// Tells a device that checks memory what a piece may not rely on: rows that nobody has written in
+/// it yet. Rows that only fill up a tile are allowed to be anything, here 0.
+Status Session::Impl::forgetScratch(Plan &plan, int64_t length) {
+  const Function &function = *plan.function;
+  auto forget = [&](void *begin, int64_t bytesPerRow, int64_t rows) {
+    int64_t used = bytesPerRow * rows;
+    OTODUS_RETURN_IF_ERROR(
+        stream->zero(static_cast<std::byte *>(begin) + used,
+                     static_cast<size_t>(bytesPerRow * paddedRows(rows) - used)));
+    stream->forget(begin, static_cast<size_t>(used));
+    return Status::ok();
+  };
+  for (size_t i = 0; i < function.outputs.size(); ++i)
+    OTODUS_RETURN_IF_ERROR(forget(plan.outputs[i], rowBytes(function.outputs[i]),
+                                  rowsOf(function.outputs[i], batch, length)));
+  for (const Step &step : plan.steps)
+    for (size_t i = 0; i < step.launch->buffers.size(); ++i) {
+      const Buffer &buffer = function.buffers[static_cast<size_t>(step.launch->buffers[i])];
+      if (buffer.kind == BufferKind::Scratch)
+        OTODUS_RETURN_IF_ERROR(forget(plan.pointers[step.firstPointer + i], buffer.bytesPerRow,
+                                      valueOf(buffer.symbol, batch, length)));
+    }
+  return Status::ok();
+}
+
+/// Puts copies and launches of a piece into the stream.
+Status Session::Impl::enqueue(Plan &plan, int64_t length, const std::vector<bool> &outputs) {
+  const Function &function = *plan.function;
+  bool copies = !traits().sharesHostMemory;
+  if (copies) {
+    OTODUS_RETURN_IF_ERROR(
+        stream->write(devicePositions, hostPositions, static_cast<size_t>(batch * 8)));
+    for (size_t i = 0; i < function.inputs.size(); ++i)
+      OTODUS_RETURN_IF_ERROR(
+          stream->write(plan.inputs[i], plan.hostInputs[i],
+                        static_cast<size_t>(rowBytes(function.inputs[i]) *
+                                            paddedRows(rowsOf(function.inputs[i], batch, length)))));
+  }
   if (profiling)
-    before = Clock::now();
+    OTODUS_RETURN_IF_ERROR(stream->mark());
+  KernelCall call;
+  call.batch = batch;
+  call.length = length;
+  call.rows = batch * length;
   for (Step &step : plan.steps) {
-    arguments.buffers = plan.pointers.data() + step.firstPointer;
-    device.launch(*pool, step.kernels[step.variant], arguments, step.items);
-    if (profiling) {
-      Clock::time_point after = Clock::now();
-      step.nanoseconds[step.variant] +=
-          std::chrono::duration_cast<std::chrono::nanoseconds>(after - before).count();
-      ++step.calls[step.variant];
-      before = after;
+    call.kernel = step.kernels[step.variant];
+    call.name = step.launch->name.c_str();
+    call.buffers = plan.pointers.data() + step.firstPointer;
+    call.bufferCount = step.launch->buffers.size();
+    call.items = step.items;
+    call.tensorMaps = step.maps.empty() ? nullptr : step.maps.front().bytes;
+    OTODUS_RETURN_IF_ERROR(stream->launch(call));
+    if (profiling)
+      OTODUS_RETURN_IF_ERROR(stream->mark());
+  }
+  if (copies)
+    for (size_t i = 0; i < function.outputs.size(); ++i)
+      if (outputs[i])
+        OTODUS_RETURN_IF_ERROR(
+            stream->read(plan.hostOutputs[i], plan.outputs[i],
+                         static_cast<size_t>(rowBytes(function.outputs[i]) *
+                                             rowsOf(function.outputs[i], batch, length))));
+  return Status::ok();
+}
+
+/// Runs the next `length` steps; inputs are in `hostInputs`, `outputs` says which outputs are
+/// wanted in `hostOutputs`. The second piece in a row of one length is recorded and later ones
+/// played: that is what decoding is.
+Status Session::Impl::runPiece(Plan &plan, int64_t length, const std::vector<bool> &outputs) {
+  OTODUS_RETURN_IF_ERROR(choose(plan, length));
+  std::copy(positions.begin(), positions.end(), hostPositions);
+  if (traits().checksMemory)
+    OTODUS_RETURN_IF_ERROR(forgetScratch(plan, length));
+  RecordingKey key;
+  bool record = traits().records && !profiling;
+  if (record)
+    key = {length, outputs};
+  if (record && plan.recording && plan.recorded == key) {
+    OTODUS_RETURN_IF_ERROR(stream->play(*plan.recording));
+  } else if (record && plan.last == key) {
+    OTODUS_RETURN_IF_ERROR(stream->beginRecording());
+    Status status = enqueue(plan, length, outputs);
+    Result<std::unique_ptr<Recording>> recording = stream->endRecording();
+    OTODUS_RETURN_IF_ERROR(status);
+    if (!recording.isOk())
+      return recording.status();
+    plan.recording = std::move(*recording);
+    plan.recorded = key;
+    OTODUS_RETURN_IF_ERROR(stream->play(*plan.recording));
+  } else {
+    OTODUS_RETURN_IF_ERROR(enqueue(plan, length, outputs));
+  }
+  if (record)
+    plan.last = std::move(key);
+  OTODUS_RETURN_IF_ERROR(stream->synchronise());
+  if (profiling) {
+    Result<std::vector<int64_t>> times = stream->times();
+    if (!times.isOk())
+      return times.status();
+    for (size_t i = 0; i < plan.steps.size() && i < times->size(); ++i) {
+      plan.steps[i].nanoseconds[plan.steps[i].variant] += (*times)[i];
+      ++plan.steps[i].calls[plan.steps[i].variant];
     }
   }
   for (int64_t &position : positions)
     position += length;
-}
-
-namespace {
-
-/// Below this many bytes a copy is done before another thread has noticed.
-constexpr int64_t kParallelCopy = 256 * 1024;
-
-template <typename Fn> void forRows(ThreadPool &pool, int64_t rows, int64_t bytes, Fn &&fn) {
-  if (bytes < kParallelCopy)
-    fn(0, rows);
-  else
-    pool.run(rows, fn);
-}
-
-/// Steps [first, first + length) of an outside input into the padded rows inside.
-void copyIn(ThreadPool &pool, const Argument &argument, const TensorView &view, int64_t batch,
-            int64_t first, int64_t length, std::byte *inside) {
-  int64_t total = argument.kind == ArgumentKind::LastRows ? 1 : view.shape[1];
-  if (argument.kind == ArgumentKind::LastRows)
-    first = 0, length = 1;
-  int64_t elements = rowElements(argument), rows = batch * length;
-  int64_t stride = rowBytes(argument), outsideSize = formats::sizeOf(view.dtype);
-  int64_t size = formats::sizeOf(argument.dtype);
-  const auto *outside = static_cast<const std::byte *>(view.data);
-  // Rows that only fill up a tile: token ids there must be valid, numbers finite.
-  std::memset(inside + rows * stride, 0, static_cast<size_t>((paddedRows(rows) - rows) * stride));
-  forRows(pool, rows, rows * stride, [&](int64_t lo, int64_t hi) {
-    for (int64_t row = lo; row < hi; ++row) {
-      int64_t from = ((row / length) * total + first + row % length) * elements;
-      std::byte *to = inside + row * stride;
-      if (argument.kind == ArgumentKind::Steps) {
-        convert(view.dtype, outside + from * outsideSize, argument.dtype, to, 1);
-        continue;
-      }
-      const formats::Width &width = argument.width;
-      std::memset(to, 0, static_cast<size_t>(stride));
-      for (int64_t g = 0; g < width.groups; ++g)
-        convert(view.dtype, outside + (from + g * width.inner) * outsideSize, argument.dtype,
-                to + g * width.paddedInner() * size, width.inner);
-    }
-  });
-}
-
-/// The padded rows inside into steps [first, first + length) of an outside output.
-void copyOut(ThreadPool &pool, const Argument &argument, const MutableTensorView &view,
-             int64_t batch, int64_t first, int64_t length, const std::byte *inside) {
-  int64_t total = argument.kind == ArgumentKind::LastRows ? 1 : view.shape[1];
-  if (argument.kind == ArgumentKind::LastRows)
-    first = 0, length = 1;
-  int64_t elements = rowElements(argument), rows = batch * length;
-  int64_t stride = rowBytes(argument), outsideSize = formats::sizeOf(view.dtype);
-  int64_t size = formats::sizeOf(argument.dtype);
-  auto *outside = static_cast<std::byte *>(view.data);
-  forRows(pool, rows, rows * stride, [&](int64_t lo, int64_t hi) {
-    for (int64_t row = lo; row < hi; ++row) {
-      int64_t to = ((row / length) * total + first + row % length) * elements;
-      const std::byte *from = inside + row * stride;
-      if (argument.kind == ArgumentKind::Steps) {
-        convert(argument.dtype, from, view.dtype, outside + to * outsideSize, 1);
-        continue;
-      }
-      const formats::Width &width = argument.width;
-      for (int64_t g = 0; g < width.groups; ++g)
-        convert(argument.dtype, from + g * width.paddedInner() * size, view.dtype,
-                outside + (to + g * width.inner) * outsideSize, width.inner);
-    }
-  });
-}
-
-/// The outside shape of an argument in a call of `length` steps.
-std::vector<int64_t> outsideShape(const Argument &argument, int64_t batch, int64_t length) {
-  std::vector<int64_t> shape = {batch, argument.kind == ArgumentKind::LastRows ? 1 : length};
-  if (argument.kind != ArgumentKind::Steps)
-    shape.insert(shape.end(), argument.trailing.begin(), argument.trailing.end());
-  return shape;
-}
-
-/// "[2, length, 64]" with `length` in words where it is free.
-std::string describeShape(const Argument &argument, int64_t batch, int64_t length) {
-  std::vector<int64_t> shape = outsideShape(argument, batch, length);
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i ? ", " : "") + (shape[i] < 0 ? std::string("length") : std::to_string(shape[i]));
-  return text + "]";
-}
-
-template <typename View>
-Status checkView(const char *what, const Argument &argument, const View &view, int64_t batch,
-                 int64_t length, bool types) {
-  std::string where = std::string(what) + " '" + argument.name + "'";
-  if (view.shape != outsideShape(argument, batch, length))
-    return Status(Code::Input, where + ": expected shape " +
-                                   describeShape(argument, batch, length) + ", found " +
-                                   formats::shapeToString(view.shape));
-  if (!types)
-    return Status(Code::Input,
-                  where + ": expected " + nameOf(argument.dtype) + ", found " + nameOf(view.dtype));
-  bool empty = std::find(view.shape.begin(), view.shape.end(), 0) != view.shape.end();
-  if (!view.data && !empty)
-    return Status(Code::Input, where + ": the data pointer is null");
   return Status::ok();
 }
-
-/// Integers outside [0, bound) would make kernels read outside their tables.
-Status checkBound(const Argument &argument, const TensorView &view, int64_t batch, int64_t length,
-                  const std::vector<int64_t> &positions) {
-  int64_t bound = argument.bound;
-  if (bound <= 0) // then only what i64 -> i32 would cut off
-    bound = view.dtype == DType::I64 && argument.dtype == DType::I32 ? int64_t(1) << 31 : 0;
-  if (bound == 0 || (view.dtype != DType::I32 && view.dtype != DType::I64))
-    return Status::ok();
-  int64_t perStep = rowElements(argument);
-  for (int64_t i = 0; i < batch * length * perStep; ++i) {
-    int64_t value = integerAt(view.dtype, view.data, i);
-    if (value >= 0 && value < bound)
-      continue;
-    int64_t sequence = i / perStep / length, step = i / perStep % length;
-    return Status(Code::Input, "input '" + argument.name + "': token id " + std::to_string(value) +
-                                   " at position " +
-                                   std::to_string(positions[static_cast<size_t>(sequence)] + step) +
-                                   (batch > 1 ? " of sequence " + std::to_string(sequence) : "") +
-                                   " is outside the vocabulary of " + std::to_string(bound) +
-                                   " (0 to " + std::to_string(bound - 1) + ")");
-  }
-  return Status::ok();
-}
-
-} // namespace
 
 Status Session::run(const std::string &name, const std::map<std::string, TensorView> &inputs,
                     const std::map<std::string, MutableTensorView> &outputs) {
@@ -418,6 +400,10 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
   }
   Impl::Plan &plan = impl.plans[found->second];
   const Function &function = *plan.function;
+  bool usesArenas = std::any_of(function.buffers.begin(), function.buffers.end(),
+                                [](const Buffer &b) { return b.kind == BufferKind::Arena; });
+  if (trains(function) && (usesArenas || !impl.gradients))
+    return Status(Code::Input, "function '" + name + "' is part of training; use otodus train");
 
   // Everything a caller can get wrong, before anything changes.
   int64_t length = -1;
@@ -431,8 +417,7 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     if (length < 0 && argument.kind != ArgumentKind::LastRows && view.shape.size() >= 2 &&
         view.shape[1] >= 0)
       length = view.shape[1];
-    OTODUS_RETURN_IF_ERROR(checkView("input", argument, view, impl.batch, length,
-                                     convertible(view.dtype, argument.dtype)));
+    OTODUS_RETURN_IF_ERROR(checkInput(argument, view, impl.batch, length));
     in.push_back(&view);
   }
   std::vector<const MutableTensorView *> out;
@@ -445,8 +430,7 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
     if (length < 0 && argument.kind != ArgumentKind::LastRows && view.shape.size() >= 2 &&
         view.shape[1] >= 0)
       length = view.shape[1];
-    OTODUS_RETURN_IF_ERROR(checkView("output", argument, view, impl.batch, length,
-                                     convertible(argument.dtype, view.dtype)));
+    OTODUS_RETURN_IF_ERROR(checkOutput(argument, view, impl.batch, length));
   }
   for (const auto &[given, view] : inputs)
     if (std::none_of(function.inputs.begin(), function.inputs.end(),
@@ -467,22 +451,26 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
   if (length == 0)
     return Status::ok();
 
-  // The longest piece of this call.
-  int64_t longest = std::min(length, impl.options.maxPiece);
-  if (function.chunk > 0)
-    longest = std::min(longest, function.chunk);
-  OTODUS_RETURN_IF_ERROR(impl.bind(plan, longest, impl.model->prepared_));
+  OTODUS_RETURN_IF_ERROR(impl.failed);
+  OTODUS_RETURN_IF_ERROR(
+      impl.bind(plan, longestPiece(function, std::min(length, impl.options.maxPiece)),
+                impl.model->prepared_));
 
   FlushDenormals flush;
+  std::vector<bool> read(out.size());
   for (int64_t done = 0; done < length;) {
     int64_t piece = std::min(length - done, impl.pieceLimit(function));
     for (size_t i = 0; i < in.size(); ++i)
-      copyIn(*impl.pool, function.inputs[i], *in[i], impl.batch, done, piece, plan.inputs[i]);
-    impl.runPiece(plan, piece);
+      copyIn(*impl.pool, function.inputs[i], *in[i], impl.batch, done, piece, plan.hostInputs[i]);
     bool last = done + piece == length;
     for (size_t i = 0; i < out.size(); ++i)
-      if (out[i] && (last || function.outputs[i].kind != ArgumentKind::LastRows))
-        copyOut(*impl.pool, function.outputs[i], *out[i], impl.batch, done, piece, plan.outputs[i]);
+      read[i] = out[i] && (last || function.outputs[i].kind != ArgumentKind::LastRows);
+    if (Status status = impl.runPiece(plan, piece, read); !status.isOk())
+      return impl.failed = status.in("function '" + name + "'");
+    for (size_t i = 0; i < out.size(); ++i)
+      if (read[i])
+        copyOut(*impl.pool, function.outputs[i], *out[i], impl.batch, done, piece,
+                plan.hostOutputs[i]);
     done += piece;
   }
   return Status::ok();
@@ -522,7 +510,24 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
     }
     impl->plans.push_back(std::move(plan));
   }
+  Device &device = *impl->model->device_;
+  Result<std::unique_ptr<Stream>> stream = device.stream(*impl->pool);
+  if (!stream.isOk())
+    return stream.status();
+  impl->stream = std::move(*stream);
+  if (!device.traits().sharesHostMemory) {
+    Result<int64_t> bytes =
+        sessionBytes(impl->program(), impl->batch, options.maxPiece, device.traits());
+    if (!bytes.isOk())
+      return bytes.status();
+    OTODUS_RETURN_IF_ERROR(checkFits(device, *bytes,
+                                     "a session of " + std::to_string(options.batch) +
+                                         (options.batch == 1 ? " sequence" : " sequences") +
+                                         " in pieces of " + std::to_string(options.maxPiece)));
+  }
   OTODUS_RETURN_IF_ERROR(impl->allocateState(impl->model->initial_));
+  if (!device.traits().sharesHostMemory)
+    OTODUS_RETURN_IF_ERROR(impl->bindAll(impl->model->prepared_));
   return std::unique_ptr<Session>(new Session(std::move(impl)));
 }
 
@@ -535,8 +540,10 @@ int64_t Session::batch() const { return impl_->batch; }
 //===----------------------------------------------------------------------===//
 
 SessionMemory Session::memory() const {
-  return {static_cast<int64_t>(impl_->state.size()), static_cast<int64_t>(impl_->scratch.size()),
-          impl_->peak};
+  int64_t scratch = static_cast<int64_t>(impl_->scratch.size());
+  for (const Impl::Plan &plan : impl_->plans)
+    scratch += static_cast<int64_t>(plan.own.size());
+  return {static_cast<int64_t>(impl_->state.size()), scratch, impl_->peak};
 }
 
 void Session::setProfiling(bool on) { impl_->profiling = on; }

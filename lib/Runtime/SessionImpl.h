@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include "MemoryPlan.h"
 #include "StateLayout.h"
 #include "otodus/Runtime/Session.h"
 
@@ -18,50 +19,30 @@
 
 namespace otodus::runtime {
 
-/// The next multiple of `unit`.
-inline int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-
-inline const char *nameOf(formats::DType dtype) {
-  switch (dtype) {
-  case formats::DType::F32:
-    return "f32";
-  case formats::DType::BF16:
-    return "bf16";
-  case formats::DType::F64:
-    return "f64";
-  case formats::DType::I64:
-    return "i64";
-  case formats::DType::I32:
-    return "i32";
-  case formats::DType::Bool:
-    return "bool";
-  }
-  return "?";
-}
-
-/// The element of an integer array, widened.
-inline int64_t integerAt(formats::DType dtype, const void *data, int64_t index) {
-  switch (dtype) {
-  case formats::DType::I64:
-    return static_cast<const int64_t *>(data)[index];
-  case formats::DType::I32:
-    return static_cast<const int32_t *>(data)[index];
-  default:
-    return static_cast<const uint8_t *>(data)[index];
-  }
-}
-
 struct Session::Impl {
+  /// 64-byte aligned bytes of one tensor map.
+  struct alignas(64) MapBytes {
+    std::byte bytes[128];
+  };
+
   /// A launch with what does not change from call to call.
   struct Step {
     const formats::Launch *launch = nullptr;
-    std::vector<OtodusKernel> kernels; ///< one per variant
-    size_t firstPointer = 0;           ///< of its buffers in Plan::pointers
+    std::vector<const Kernel *> kernels; ///< one per variant
+    size_t firstPointer = 0;             ///< of its buffers in Plan::pointers
     // For Plan::length:
     size_t variant = 0;
     int64_t items = 0;
+    std::vector<MapBytes> maps;
     // Profile, per variant:
     std::vector<int64_t> calls, nanoseconds;
+  };
+
+  /// What a recording was made of; another piece needs another.
+  struct RecordingKey {
+    int64_t length = 0;
+    std::vector<bool> outputs; ///< which are read back
+    bool operator==(const RecordingKey &) const = default;
   };
 
   /// A function bound to this session's memory.
@@ -69,38 +50,68 @@ struct Session::Impl {
     const formats::Function *function = nullptr;
     std::vector<Step> steps;
     std::vector<void *> pointers;
-    std::vector<std::byte *> inputs, outputs;
+    std::vector<std::byte *> inputs, outputs; ///< on the device
+    /// Where the host writes inputs and reads outputs: the same, or in `staging`.
+    std::vector<std::byte *> hostInputs, hostOutputs;
     int64_t capacity = 0; ///< steps that the bound memory has room for, 0: not bound
-    int64_t length = 0;   ///< steps for which kernels and items are chosen
+    int64_t length = 0;   ///< steps for which kernels, items and maps are chosen, 0: none
+    Memory own;           ///< Traits::checksMemory: its scratch memory
+    std::unique_ptr<Recording> recording;
+    RecordingKey recorded, last; ///< of `recording`; of the last piece
   };
 
   std::shared_ptr<const Model> model;
   SessionOptions options;
   std::shared_ptr<ThreadPool> pool;
+  std::unique_ptr<Stream> stream;
   int64_t batch = 1;
+  Status failed; ///< of the device: what memory holds is unknown until `reset`
 
   Memory state; ///< all states and the positions as kernels see them
   std::vector<std::byte *> states;
   int64_t *devicePositions = nullptr;
+  int64_t *hostPositions = nullptr; ///< the same, or in `staging`
   std::vector<int64_t> positions;
 
+  /// Gradients of weights and states, and the scalars; allocated when they are asked for.
+  Memory training;
+  float *gradients = nullptr, *scalars = nullptr;
+  std::vector<std::byte *> stateGradients;
+
   Memory scratch; ///< shared by all functions, which never run at the same time
+  Memory staging; ///< positions, then inputs and outputs; unless the device shares host memory
   std::vector<Plan> plans;
   int64_t peak = 0;
   bool profiling = false;
 
   const formats::Artefact &artefact() const { return model->artefact(); }
   const formats::Program &program() const { return model->program(); }
+  const Device::Traits &traits() const { return model->device().traits(); }
 
-  Status allocateState(const std::vector<std::vector<double>> &initial);
-  void resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero);
-  Result<int64_t> layOut(Plan &plan, int64_t length, std::byte *base,
-                         const std::vector<const std::byte *> &prepared);
+  // Memory and launches of a function.
   Status bind(Plan &plan, int64_t length, const std::vector<const std::byte *> &prepared);
-  void choose(Plan &plan, int64_t length);
+  Status bindAll(const std::vector<const std::byte *> &prepared);
+  Status place(Plan &plan, const FunctionMemory &memory, Memory &block, int64_t length,
+               const std::vector<const std::byte *> &prepared);
+  Status choose(Plan &plan, int64_t length);
+  Status encodeMaps(Step &step, const Plan &plan, int64_t length);
   int64_t pieceLimit(const formats::Function &function) const;
-  void runPiece(Plan &plan, int64_t length);
-  void note() { peak = std::max(peak, static_cast<int64_t>(state.size() + scratch.size())); }
+
+  // Running.
+  Status runPiece(Plan &plan, int64_t length, const std::vector<bool> &outputs);
+  Status enqueue(Plan &plan, int64_t length, const std::vector<bool> &outputs);
+  Status forgetScratch(Plan &plan, int64_t length);
+  void note();
+
+  Status allocateTraining();
+
+  // Carried state.
+  Status allocateState(const std::vector<std::vector<double>> &initial);
+  Status resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero);
+  /// The first `count` elements of sequence b's state i, row-major. The session stays as it was.
+  Status fetch(size_t i, int64_t b, int64_t count, void *logical) const;
+  /// Replaces that state by `count` elements and zeros.
+  Status store(size_t i, int64_t b, const void *logical, int64_t count);
 
   /// Entries of an open chunk that mean something, of sequence b.
   int64_t openCount(const formats::State &state, int64_t b) const {

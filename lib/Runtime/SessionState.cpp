@@ -13,75 +13,150 @@ namespace otodus::runtime {
 
 using formats::DType;
 
+namespace {
+
+bool isInteger(DType dtype) {
+  return dtype == DType::I64 || dtype == DType::I32 || dtype == DType::Bool;
+}
+
+double numberAt(DType dtype, const void *data, int64_t index) {
+  switch (dtype) {
+  case DType::F32:
+    return static_cast<const float *>(data)[index];
+  case DType::BF16:
+    return fromBf16(static_cast<const uint16_t *>(data)[index]);
+  default:
+    return static_cast<const double *>(data)[index];
+  }
+}
+
+void putInteger(DType dtype, void *data, int64_t index, int64_t value) {
+  switch (dtype) {
+  case DType::I64:
+    static_cast<int64_t *>(data)[index] = value;
+    return;
+  case DType::I32:
+    static_cast<int32_t *>(data)[index] = static_cast<int32_t>(value);
+    return;
+  default:
+    static_cast<uint8_t *>(data)[index] = value != 0;
+  }
+}
+
+void putNumber(DType dtype, void *data, int64_t index, double value) {
+  switch (dtype) {
+  case DType::F32:
+    static_cast<float *>(data)[index] = static_cast<float>(value);
+    return;
+  case DType::BF16:
+    static_cast<uint16_t *>(data)[index] = toBf16(static_cast<float>(value));
+    return;
+  case DType::F64:
+    static_cast<double *>(data)[index] = value;
+    return;
+  default:
+    putInteger(dtype, data, index, std::llround(value));
+  }
+}
+
+/// Bytes of `count` elements.
+size_t bytesOf(const formats::State &state, int64_t count) {
+  return static_cast<size_t>(count * formats::sizeOf(state.dtype));
+}
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// One state of one sequence
+//===----------------------------------------------------------------------===//
+
+Status Session::Impl::fetch(size_t i, int64_t b, int64_t count, void *logical) const {
+  const formats::State &s = program().states[i];
+  const std::byte *memory = states[i] + b * s.bytes();
+  std::vector<std::byte> copy;
+  if (!traits().sharesHostMemory) {
+    OTODUS_RETURN_IF_ERROR(failed);
+    copy.resize(static_cast<size_t>(s.bytes()));
+    OTODUS_RETURN_IF_ERROR(stream->read(copy.data(), memory, copy.size()));
+    OTODUS_RETURN_IF_ERROR(stream->synchronise());
+    memory = copy.data();
+  }
+  gatherState(s, memory, count, logical);
+  return Status::ok();
+}
+
+Status Session::Impl::store(size_t i, int64_t b, const void *logical, int64_t count) {
+  const formats::State &s = program().states[i];
+  std::byte *memory = states[i] + b * s.bytes();
+  auto bytes = static_cast<size_t>(s.bytes());
+  if (traits().sharesHostMemory) {
+    std::memset(memory, 0, bytes);
+    scatterState(s, logical, count, memory);
+    return Status::ok();
+  }
+  OTODUS_RETURN_IF_ERROR(failed);
+  std::vector<std::byte> copy(bytes, std::byte(0));
+  scatterState(s, logical, count, copy.data());
+  OTODUS_RETURN_IF_ERROR(stream->write(memory, copy.data(), bytes));
+  return stream->synchronise();
+}
+
 //===----------------------------------------------------------------------===//
 // Fresh sequences
 //===----------------------------------------------------------------------===//
 
 Status Session::Impl::allocateState(const std::vector<std::vector<double>> &initial) {
-  int64_t total = roundUp(batch * 8, 64);
-  std::vector<int64_t> offsets;
-  for (const formats::State &s : program().states) {
-    int64_t bytes = 0;
-    offsets.push_back(total);
-    if (__builtin_mul_overflow(batch, s.bytes(), &bytes) ||
-        __builtin_add_overflow(total, bytes, &total))
-      return Status(Code::Device, "the state of " + std::to_string(batch) +
-                                      " sequences does not fit into memory");
-  }
-  Result<Memory> memory = Memory::allocate(model->device(), static_cast<size_t>(total));
+  Result<StateMemory> plan = planStates(program(), batch, traits());
+  if (!plan.isOk())
+    return plan.status();
+  Result<Memory> memory = Memory::allocate(model->device_, static_cast<size_t>(plan->bytes));
   if (!memory.isOk())
     return memory.status().in("state of " + std::to_string(batch) + " sequences");
   state = std::move(*memory);
-  devicePositions = reinterpret_cast<int64_t *>(state.data());
-  for (int64_t offset : offsets)
-    states.push_back(state.data() + offset);
+  devicePositions = reinterpret_cast<int64_t *>(state.data() + plan->positions);
+  hostPositions = devicePositions; // unless there is staging memory
+  if (traits().checksMemory)
+    OTODUS_RETURN_IF_ERROR(model->device_->announce(
+        devicePositions, static_cast<size_t>(batch * 8), "positions"));
+  for (size_t i = 0; i < plan->states.size(); ++i) {
+    const formats::State &s = program().states[i];
+    states.push_back(state.data() + plan->states[i]);
+    if (traits().checksMemory)
+      OTODUS_RETURN_IF_ERROR(model->device_->announce(
+          states.back(), static_cast<size_t>(batch * s.bytes()), "state " + s.name));
+  }
   positions.assign(static_cast<size_t>(batch), 0);
   note();
-  resetState(initial, /*alreadyZero=*/true); // pages of an open chunk stay untouched
-  return Status::ok();
+  // Pages of an open chunk stay untouched.
+  return resetState(initial, /*alreadyZero=*/!traits().checksMemory);
 }
 
-void Session::Impl::resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero) {
+Status Session::Impl::resetState(const std::vector<std::vector<double>> &initial,
+                                 bool alreadyZero) {
   std::fill(positions.begin(), positions.end(), 0);
   for (size_t i = 0; i < states.size(); ++i) {
     const formats::State &s = program().states[i];
-    int64_t bytes = s.bytes(), count = elementsOf(s);
-    if (!alreadyZero)
-      std::memset(states[i], 0, static_cast<size_t>(bytes * batch));
     const std::vector<double> &values = initial[i];
-    if (values.empty() && s.initial == 0)
+    if (values.empty() && s.initial == 0) {
+      if (!alreadyZero)
+        OTODUS_RETURN_IF_ERROR(stream->zero(states[i], static_cast<size_t>(s.bytes() * batch)));
       continue;
-    std::vector<std::byte> logical(static_cast<size_t>(count * formats::sizeOf(s.dtype)));
-    for (int64_t e = 0; e < count; ++e) {
-      double value = values.empty() ? s.initial : values[e];
-      void *at = logical.data() + e * formats::sizeOf(s.dtype);
-      switch (s.dtype) {
-      case DType::F32:
-        *static_cast<float *>(at) = static_cast<float>(value);
-        break;
-      case DType::BF16:
-        *static_cast<uint16_t *>(at) = toBf16(static_cast<float>(value));
-        break;
-      case DType::F64:
-        *static_cast<double *>(at) = value;
-        break;
-      case DType::I64:
-        *static_cast<int64_t *>(at) = std::llround(value);
-        break;
-      case DType::I32:
-        *static_cast<int32_t *>(at) = static_cast<int32_t>(std::llround(value));
-        break;
-      case DType::Bool:
-        *static_cast<uint8_t *>(at) = value != 0;
-        break;
-      }
     }
+    int64_t count = elementsOf(s);
+    std::vector<std::byte> logical(bytesOf(s, count));
+    for (int64_t e = 0; e < count; ++e)
+      putNumber(s.dtype, logical.data(), e,
+                values.empty() ? s.initial : values[static_cast<size_t>(e)]);
     for (int64_t b = 0; b < batch; ++b)
-      scatterState(s, logical.data(), count, states[i] + b * bytes);
+      OTODUS_RETURN_IF_ERROR(store(i, b, logical.data(), count));
   }
+  return stream->synchronise();
 }
 
-void Session::reset() { impl_->resetState(impl_->model->initial_, /*alreadyZero=*/false); }
+void Session::reset() {
+  impl_->failed = Status::ok();
+  impl_->failed = impl_->resetState(impl_->model->initial_, /*alreadyZero=*/false);
+}
 
 //===----------------------------------------------------------------------===//
 // Copies and files
@@ -94,7 +169,12 @@ Result<std::unique_ptr<Session>> Session::fork() const {
   if (!copy.isOk())
     return copy;
   Impl &other = *(*copy)->impl_;
-  std::memcpy(other.state.data(), impl_->state.data(), impl_->state.size());
+  OTODUS_RETURN_IF_ERROR(impl_->failed);
+  for (size_t i = 0; i < other.states.size(); ++i)
+    OTODUS_RETURN_IF_ERROR(
+        other.stream->copy(other.states[i], impl_->states[i],
+                           static_cast<size_t>(impl_->program().states[i].bytes() * impl_->batch)));
+  OTODUS_RETURN_IF_ERROR(other.stream->synchronise());
   other.positions = impl_->positions;
   return copy;
 }
@@ -111,8 +191,8 @@ Status Session::save(const std::string &path) const {
     formats::StateTensor tensor{state.name, state.dtype, state.shape, state.openChunk, {}};
     for (int64_t b = 0; b < impl.batch; ++b) {
       int64_t count = impl.meaningful(state, b);
-      std::vector<uint8_t> bytes(static_cast<size_t>(count * formats::sizeOf(state.dtype)));
-      gatherState(state, impl.states[i] + b * state.bytes(), count, bytes.data());
+      std::vector<uint8_t> bytes(bytesOf(state, count));
+      OTODUS_RETURN_IF_ERROR(impl.fetch(i, b, count, bytes.data()));
       tensor.sequences.push_back(std::move(bytes));
     }
     file.states.push_back(std::move(tensor));
@@ -159,10 +239,9 @@ Status Session::restore(const std::string &path) {
   impl.positions = file->positions;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const formats::State &state = impl.program().states[i];
-    std::memset(impl.states[i], 0, static_cast<size_t>(state.bytes() * impl.batch));
     for (int64_t b = 0; b < impl.batch; ++b)
-      scatterState(state, tensors[i]->sequences[b].data(), impl.meaningful(state, b),
-                   impl.states[i] + b * state.bytes());
+      OTODUS_RETURN_IF_ERROR(
+          impl.store(i, b, tensors[i]->sequences[b].data(), impl.meaningful(state, b)));
   }
   return Status::ok();
 }
@@ -195,21 +274,6 @@ const formats::State *findState(const formats::Program &program, const std::stri
   return nullptr;
 }
 
-bool isInteger(DType dtype) {
-  return dtype == DType::I64 || dtype == DType::I32 || dtype == DType::Bool;
-}
-
-double numberAt(DType dtype, const void *data, int64_t index) {
-  switch (dtype) {
-  case DType::F32:
-    return static_cast<const float *>(data)[index];
-  case DType::BF16:
-    return fromBf16(static_cast<const uint16_t *>(data)[index]);
-  default:
-    return static_cast<const double *>(data)[index];
-  }
-}
-
 } // namespace
 
 Result<Tensor> Session::state(const std::string &name) const {
@@ -218,16 +282,16 @@ Result<Tensor> Session::state(const std::string &name) const {
   const formats::State *state = findState(impl.program(), name, index);
   if (!state)
     return Status(Code::Usage, "the model has no state '" + name + "'");
-  int64_t elements = elementsOf(*state), size = formats::sizeOf(state->dtype);
+  int64_t elements = elementsOf(*state);
   Tensor result;
   result.dtype = isInteger(state->dtype) ? DType::I64 : DType::F32;
   result.shape = {impl.batch};
   result.shape.insert(result.shape.end(), state->shape.begin(), state->shape.end());
   result.data.resize(static_cast<size_t>(impl.batch * elements * formats::sizeOf(result.dtype)));
-  std::vector<std::byte> logical(static_cast<size_t>(elements * size));
+  std::vector<std::byte> logical(bytesOf(*state, elements));
   for (int64_t b = 0; b < impl.batch; ++b) {
     int64_t count = impl.meaningful(*state, b);
-    gatherState(*state, impl.states[index] + b * state->bytes(), count, logical.data());
+    OTODUS_RETURN_IF_ERROR(impl.fetch(index, b, count, logical.data()));
     for (int64_t e = 0; e < count; ++e) {
       if (result.dtype == DType::I64)
         reinterpret_cast<int64_t *>(result.data.data())[b * elements + e] =
@@ -252,38 +316,19 @@ Status Session::setState(const std::string &name, const TensorView &value) {
     return Status(Code::Usage, "state '" + name + "': expected " + nameOf(state->dtype) + " " +
                                    formats::shapeToString(shape) + ", found " +
                                    nameOf(value.dtype) + " " + formats::shapeToString(value.shape));
-  int64_t elements = elementsOf(*state), size = formats::sizeOf(state->dtype);
+  int64_t elements = elementsOf(*state);
   if (!value.data && elements > 0)
     return Status(Code::Usage, "state '" + name + "': the data pointer is null");
-  std::vector<std::byte> logical(static_cast<size_t>(elements * size));
+  std::vector<std::byte> logical(bytesOf(*state, elements));
   for (int64_t b = 0; b < impl.batch; ++b) {
     for (int64_t e = 0; e < elements; ++e) {
       int64_t from = b * elements + e;
-      void *to = logical.data() + e * size;
-      switch (state->dtype) {
-      case DType::F32:
-        *static_cast<float *>(to) = static_cast<float>(numberAt(value.dtype, value.data, from));
-        break;
-      case DType::BF16:
-        *static_cast<uint16_t *>(to) =
-            toBf16(static_cast<float>(numberAt(value.dtype, value.data, from)));
-        break;
-      case DType::F64:
-        *static_cast<double *>(to) = numberAt(value.dtype, value.data, from);
-        break;
-      case DType::I64:
-        *static_cast<int64_t *>(to) = integerAt(value.dtype, value.data, from);
-        break;
-      case DType::I32:
-        *static_cast<int32_t *>(to) =
-            static_cast<int32_t>(integerAt(value.dtype, value.data, from));
-        break;
-      case DType::Bool:
-        *static_cast<uint8_t *>(to) = integerAt(value.dtype, value.data, from) != 0;
-        break;
-      }
+      if (isInteger(state->dtype))
+        putInteger(state->dtype, logical.data(), e, integerAt(value.dtype, value.data, from));
+      else
+        putNumber(state->dtype, logical.data(), e, numberAt(value.dtype, value.data, from));
     }
-    scatterState(*state, logical.data(), elements, impl.states[index] + b * state->bytes());
+    OTODUS_RETURN_IF_ERROR(impl.store(index, b, logical.data(), elements));
   }
   return Status::ok();
 }

@@ -24,6 +24,13 @@ namespace otodus::runtime {
 struct OpenOptions {
   /// Threads that prepare the weights; null: a pool of its own for that time.
   std::shared_ptr<ThreadPool> pool;
+  /// Which device to open, by DeviceOptions::target; "": what the artefact has code for.
+  DeviceOptions device;
+  /// A device that is open already, instead of `device`.
+  std::shared_ptr<Device> openDevice;
+  /// The sessions that will be made: their memory is counted before weights are prepared, so that
+  /// a model that does not fit is refused at once. 0: none.
+  int64_t sessions = 0, batch = 1, maxPiece = 512;
   /// Functions to use in place of the artefact's code, for tests.
   std::shared_ptr<const Image> image;
   /// Prepared bytes that are used where they lie, per program of the artefact, one per
@@ -38,7 +45,7 @@ public:
   /// `weights` may be null if every prepared buffer is embedded or needs no tensor.
   /// It is read only during this call. Errors: Code::Target (features this machine
   /// lacks), Code::File (tensors missing or of other shapes; a plan that refers to
-  /// things it does not have), Code::Device (memory).
+  /// things it does not have), Code::Device (memory: what is needed and what is free).
   static Result<std::shared_ptr<const Model>>
   open(formats::Artefact artefact, WeightSource *weights, const OpenOptions &options = {});
 
@@ -58,7 +65,7 @@ public:
   const formats::Artefact &artefact() const { return artefact_; }
   /// The program in use: plan, prepared weights and states.
   const formats::Program &program() const { return artefact_.programs[programIndex_]; }
-  const Device &device() const { return *device_; }
+  Device &device() const { return *device_; }
   /// Null if there is none.
   const formats::Function *function(const std::string &name) const;
   /// The target of the code in use, e.g. "cpu:x86-64-v4"; "native" for OpenOptions::image.
@@ -75,10 +82,13 @@ private:
   friend class Session;
   friend class Trainer; ///< prepares weights anew after each step
   Model() = default;
+  Status prepareWeights(const formats::Program &program,
+                        const std::vector<const std::byte *> &embedded, WeightSource *weights,
+                        const OpenOptions &options);
 
   formats::Artefact artefact_;
   size_t programIndex_ = 0;
-  const Device *device_ = nullptr;
+  std::shared_ptr<Device> device_;
   std::shared_ptr<const Image> image_;
   std::shared_ptr<const void> keepAlive_;
   std::string target_;

@@ -49,7 +49,8 @@ struct SessionMemory {
 /// Life:  create -> (run | reset | save | restore | fork)* -> destroy
 class Session {
 public:
-  /// Code::Usage for a batch or piece below 1, Code::Device for lack of memory.
+  /// Code::Usage for a batch or piece below 1, Code::Device for lack of memory: on a device with
+  /// memory of its own everything the session will ever need is counted and allocated here.
   static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model,
                                                  const SessionOptions &options = {});
   ~Session();
@@ -69,7 +70,9 @@ public:
   /// length 0 nothing happens and LastRows outputs stay as they are.
   /// The call is cut along time: no piece crosses a chunk boundary of any sequence
   /// or is longer than maxPiece.
-  /// Code::Input for what a caller can get wrong; nothing has then changed.
+  /// Code::Input for what a caller can get wrong; nothing has then changed. Code::Device or
+  /// Code::Check if the device failed: what the session holds is then unknown, and calls return
+  /// the same error until `reset`.
   Status run(const std::string &function, const std::map<std::string, TensorView> &inputs,
              const std::map<std::string, MutableTensorView> &outputs);
 
@@ -78,7 +81,8 @@ public:
   /// Sets where the sequences stand (for tests and windows); values >= 0, [batch].
   Status setPositions(const std::vector<int64_t> &positions);
 
-  /// Back to fresh sequences; keeps the memory.
+  /// Back to fresh sequences; keeps the memory. Also after an error of the device, unless the
+  /// device is lost: the next `run` then says so again.
   void reset();
   /// Another session with the same state, on the same pool.
   Result<std::unique_ptr<Session>> fork() const;
@@ -95,6 +99,29 @@ public:
   Result<Tensor> state(const std::string &name) const;
   /// Sets a state from such a tensor (F32, BF16, F64 for floats; I64, I32 for integers).
   Status setState(const std::string &name, const TensorView &value);
+
+  //===--------------------------------------------------------------------===//
+  // Gradients (docs/Training.md), for checks of single functions; training is Trainer's
+  //===--------------------------------------------------------------------===//
+
+  /// Runs `forward` and then, against time, `gradients` over the next steps: `forward` over all
+  /// pieces but the last, then `gradients` over all, from the last to the first, each from the
+  /// state before it. Inputs and outputs are those of `gradients`; inputs that `forward` knows
+  /// are passed to it too. Gradients of weights are added to; those of states, which are as
+  /// `setStateGradient` left them, zero otherwise, become those of the state before the call.
+  /// States end as after one forward call. Code::Input for what a caller can get wrong.
+  Status differentiate(const std::string &forward, const std::string &gradients,
+                       const std::map<std::string, TensorView> &inputs,
+                       const std::map<std::string, MutableTensorView> &outputs);
+  /// The gradient of a weight so far, in its shape. Code::Usage if it is not trained.
+  Result<Tensor> gradient(const std::string &weight) const;
+  /// As `state` and `setState`, for the gradient of a state.
+  Result<Tensor> stateGradient(const std::string &name) const;
+  Status setStateGradient(const std::string &name, const TensorView &value);
+  /// Every gradient back to zero.
+  Status zeroGradients();
+  /// One of the numbers that training functions read (formats::BufferKind::Scalars).
+  Status setScalar(int64_t index, float value);
 
   SessionMemory memory() const;
 

@@ -543,6 +543,17 @@ private:
     return type.getDimSize(1) == 1 ? formats::Symbol::Batch : formats::Symbol::Rows;
   }
 
+  /// True if the kernels of `group` are for a GPU, whose open chunks lie as rows.
+  bool runsOnBlocks(mega::GroupOp group) {
+    for (StringRef attribute : {"mega.before", "mega.kernels"})
+      if (auto names = group->getAttrOfType<ArrayAttr>(attribute))
+        for (auto name : names.getAsRange<FlatSymbolRefAttr>())
+          if (auto kernel = symbols.lookup<func::FuncOp>(name.getValue());
+              kernel && kernel->hasAttr("gpu.threads"))
+            return true;
+    return false;
+  }
+
   /// Facts about buffers that the ops in a group tell: layouts of states, bounds of inputs.
   LogicalResult learn(mega::GroupOp group, ArrayRef<Binding> operands) {
     auto number = [&](Value value) -> int64_t {
@@ -575,10 +586,12 @@ private:
         if (failed(verifyPosition(attention.getPosition())) ||
             failed(learnChunk(attention.getChunk())))
           return failure();
+        bool rows = runsOnBlocks(group);
+        using Layout = formats::StateLayout;
         if (formats::State *keys = state(attention.getKeys()))
-          keys->layout = formats::StateLayout::Keys, keys->openChunk = true;
+          keys->layout = rows ? Layout::Rows : Layout::Keys, keys->openChunk = true;
         if (formats::State *values = state(attention.getValues()))
-          values->layout = formats::StateLayout::Values, values->openChunk = true;
+          values->layout = rows ? Layout::Rows : Layout::Values, values->openChunk = true;
       } else if (isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op)) {
         Value count = cast<mega::SequenceOpInterface>(op).getStateOperands()[0]->get();
         // Every tile of channels advances a copy of its own.

@@ -41,7 +41,7 @@ public:
   LogicalResult run();
 
 private:
-  LogicalResult product(linalg::GenericOp op, const ProductTile &tile, bool last);
+  LogicalResult product(ArrayRef<ProductTile> tiles, bool last);
   LogicalResult reduce(linalg::GenericOp op);
   LogicalResult rowValues(linalg::GenericOp op);
   LogicalResult storeResults(linalg::GenericOp op);
@@ -61,6 +61,46 @@ private:
   int64_t threads = 0, rowTile = 0, products = 0;
   Value limit, lastRow; ///< rows of the tile that exist
 };
+
+/// The argument of `user`'s body that stands for `product`'s result, if that is all it is read for.
+BlockArgument onlyArgument(linalg::GenericOp product, linalg::GenericOp user) {
+  if (!product->hasOneUse())
+    return nullptr;
+  OpOperand &use = *product->getUses().begin();
+  if (use.getOwner() != user || !user.getMatchingIndexingMap(&use).isIdentity())
+    return nullptr;
+  BlockArgument argument = user.getMatchingBlockArgument(&use);
+  return argument.hasOneUse() ? argument : nullptr;
+}
+
+/// Additions that `value` goes through before anything else is done with it.
+SmallVector<Operation *> additions(Value value) {
+  SmallVector<Operation *> chain;
+  while (value.hasOneUse()) {
+    auto add = dyn_cast<arith::AddFOp>(*value.getUsers().begin());
+    if (!add)
+      break;
+    chain.push_back(add);
+    value = add.getResult();
+  }
+  return chain;
+}
+
+/// True if only the sum of the two products is wanted: one accumulator then takes both.
+bool areSummed(const ProductTile &x, const ProductTile &y) {
+  linalg::GenericOp first = x.op, second = y.op;
+  if (x.rows != y.rows || x.columns != y.columns || x.element != y.element ||
+      !first->hasOneUse())
+    return false;
+  auto user = dyn_cast<linalg::GenericOp>(*first->getUsers().begin());
+  if (!user || user.getNumReductionLoops())
+    return false;
+  BlockArgument a = onlyArgument(first, user), b = onlyArgument(second, user);
+  if (!a || !b)
+    return false;
+  SmallVector<Operation *> ofA = additions(a);
+  return llvm::any_of(additions(b), [&](Operation *op) { return llvm::is_contained(ofA, op); });
+}
 
 bool isRowValue(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getRank() <= 3; }
 
@@ -93,10 +133,29 @@ LogicalResult RowKernel::run() {
   limit = s.min(left, s.index(rowTile));
   lastRow = s.sub(limit, s.index(1));
 
+  llvm::SmallPtrSet<Operation *, 4> emitted;
   for (Operation *op : program) {
     auto generic = cast<linalg::GenericOp>(op);
     if (std::optional<ProductTile> tile = ProductTile::match(generic)) {
-      if (failed(product(generic, *tile, generic == all.back())))
+      if (emitted.contains(generic))
+        continue;
+      // Summed products are emitted together, where the last of them stands.
+      SmallVector<ProductTile> tiles{*tile};
+      for (linalg::GenericOp other : all)
+        if (!emitted.contains(other) && other != generic)
+          if (ProductTile next = *ProductTile::match(other); areSummed(*tile, next))
+            tiles.push_back(next);
+      bool later = llvm::any_of(tiles, [&](const ProductTile &t) {
+        linalg::GenericOp op = t.op;
+        return generic->isBeforeInBlock(op);
+      });
+      if (later)
+        continue;
+      for (const ProductTile &t : tiles) {
+        linalg::GenericOp op = t.op;
+        emitted.insert(op);
+      }
+      if (failed(product(tiles, emitted.size() == all.size())))
         return failure();
     } else if (generic.getNumReductionLoops()) {
       if (failed(reduce(generic)))
@@ -112,29 +171,30 @@ LogicalResult RowKernel::run() {
   return success();
 }
 
-LogicalResult RowKernel::product(linalg::GenericOp op, const ProductTile &tile, bool last) {
+LogicalResult RowKernel::product(ArrayRef<ProductTile> tiles, bool last) {
+  const ProductTile &tile = tiles.front();
+  linalg::GenericOp op = tile.op;
   auto schedule = function->getAttrOfType<mega::ScheduleAttr>("mega.schedule");
   ProductPlan plan;
   plan.threads = threads;
   plan.termTile = schedule.getKTile().value_or(kWarp);
-  while (tile.terms % plan.termTile)
-    plan.termTile /= 2;
   plan.stages = schedule.getStages().value_or(2);
-  plan.overlay = ("operands" + Twine(products++)).str();
-  plan.form = tile.rows <= kDotRows        ? ProductForm::Dot
-              : tile.element.isF32()       ? ProductForm::Fma
-                                           : ProductForm::Mma;
+  plan.overlay = "operands" + std::to_string(products++) + ".";
+  plan.form = tile.rows <= kDotRows  ? ProductForm::Dot
+              : tile.element.isF32() ? ProductForm::Fma
+                                     : ProductForm::Mma;
   bool fits = plan.form == ProductForm::Dot ||
               (plan.form == ProductForm::Mma ? fitsMma(tile.rows, tile.columns, threads)
                                              : fitsFma(tile.rows, tile.columns, threads));
-  if (!fits || plan.termTile < 16 || plan.stages < 2)
+  bool halves = llvm::isPowerOf2_64(plan.termTile) && plan.termTile >= 16;
+  if (!fits || !halves || plan.stages < 2)
     return op.emitOpError("cannot share a tile of ")
            << tile.rows << " x " << tile.columns << " x " << plan.termTile << " among " << threads
            << " threads in " << plan.stages
-           << " stages; change row_tiles, column_block, k_tile, stages (2 or more) or threads of "
-              "the group's schedule";
+           << " stages; change row_tiles, column_block, k_tile (a power of two from 16 on), stages "
+              "(2 or more) or threads of the group's schedule";
   FailureOr<Accumulator> c =
-      emitProduct(tile, plan, limit, last && plan.form != ProductForm::Dot, s, values);
+      emitProducts(tiles, plan, limit, last && plan.form != ProductForm::Dot, s, values);
   if (failed(c))
     return failure();
   Place place;
@@ -147,6 +207,11 @@ LogicalResult RowKernel::product(linalg::GenericOp op, const ProductTile &tile, 
   }
   place.strides.insert(place.strides.begin(), {b.getIndexAttr(0), b.getIndexAttr(c->pitch)});
   values.materialise(op.getResult(0), place);
+  // The others' share is in the first one's sums.
+  for (const ProductTile &other : tiles.drop_front()) {
+    linalg::GenericOp added = other.op;
+    values.fix(added.getResult(0), s.f32(-0.0));
+  }
   return success();
 }
 

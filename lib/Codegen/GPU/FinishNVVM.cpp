@@ -45,6 +45,28 @@ bool isPlain(Operation *op) {
               LLVM::ResumeOp, LLVM::VaArgOp, LLVM::CallIntrinsicOp>(op);
 }
 
+/// Instructions that only some chips have, by the start of the op's name.
+bool hasInstruction(const Chip &chip, StringRef name) {
+  name.consume_front("nvvm.") || name.consume_front("gk.");
+  if (name.starts_with("wgmma"))
+    return chip.matrixUnit == MatrixUnit::WarpGroup;
+  if (name.starts_with("tcgen05"))
+    return chip.matrixUnit == MatrixUnit::TensorMemory;
+  if (name.starts_with("cp.async.bulk"))
+    return chip.tma;
+  if (name.starts_with("cp.async"))
+    return chip.asyncCopy;
+  if (name.starts_with("cluster.") || name.starts_with("mapa"))
+    return chip.clusters;
+  if (name.starts_with("stmatrix"))
+    return chip.stmatrix;
+  if (name.starts_with("ldmatrix"))
+    return chip.ldmatrix;
+  if (name.starts_with("setmaxregister"))
+    return chip.setMaxRegisters;
+  return true;
+}
+
 struct FinishNVVM : impl::FinishNVVMBase<FinishNVVM> {
   using FinishNVVMBase::FinishNVVMBase;
 
@@ -124,8 +146,11 @@ private:
       if (auto needs = dyn_cast<NVVM::RequiresSMInterface>(op))
         if (!needs.getRequiredMinSMVersion().isCompatibleWith(version))
           return op->emitOpError("is not an instruction of ") << chip.name;
-      if (dialect == "nvvm" || dialect == "gk")
+      if (dialect == "nvvm" || dialect == "gk") {
+        if (!hasInstruction(chip, op->getName().getStringRef()))
+          return op->emitOpError("is not an instruction of ") << chip.name;
         return verifyTypes(op);
+      }
       if (dialect != "llvm")
         return op->emitOpError("is left after the nvvm stage");
       if (auto call = dyn_cast<LLVM::CallIntrinsicOp>(op)) {

@@ -10,6 +10,8 @@
 
 #include "otodus/Codegen/GPU/Passes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 namespace otodus {
 #define GEN_PASS_DEF_CHOOSEGPUSCHEDULE
 #define GEN_PASS_DEF_BUILDGPUKERNELS
@@ -51,6 +53,27 @@ int64_t threadsFor(bool mma, int64_t rows, ArrayRef<int64_t> columns, int64_t li
   return 0;
 }
 
+/// True if all products of the group are terms of one sum, and so share an accumulator.
+bool areSummed(mega::GroupOp group) {
+  llvm::SmallPtrSet<Operation *, 8> common;
+  bool first = true;
+  for (auto linear : group.getBody(0)->getOps<mega::LinearOp>()) {
+    llvm::SmallPtrSet<Operation *, 8> chain;
+    Value value = linear.getResult();
+    while (value.hasOneUse()) {
+      auto add = dyn_cast<arith::AddFOp>(*value.getUsers().begin());
+      if (!add)
+        break;
+      if (first || common.contains(add))
+        chain.insert(add);
+      value = add.getResult();
+    }
+    common = std::move(chain);
+    first = false;
+  }
+  return !common.empty();
+}
+
 /// Bytes of shared memory that the block of a variant takes: operands' tiles, or what lies there afterwards, and what has a
 /// place of its own.
 int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t rows) {
@@ -68,11 +91,12 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
     return std::max(tiles, 4 * rows * gpu::accumulatorPitch(columns)) + 12 * rows;
   }
   int64_t ring = 0, sums = 0, own = 0;
+  bool summed = areSummed(group);
   for (auto linear : group.getBody(0)->getOps<mega::LinearOp>()) {
     int64_t terms = widthOf(linear.getInput().getType()).padded();
     int64_t columns = *schedule.getColumnBlock();
     int64_t c = 4 * rows * gpu::accumulatorPitch(columns);
-    own += sums; // C of all products but the last
+    own += summed ? 0 : sums; // C of all products but the last
     if (rows <= kDotRows) {
       own += rows * terms * bytes;
       sums = c;

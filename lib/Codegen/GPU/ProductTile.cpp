@@ -83,25 +83,15 @@ OperandTiles operandTiles(const ProductTile &tile, int64_t termTile, bool bAlong
   return layout;
 }
 
-int64_t ringBytes(const ProductTile &tile, const ProductPlan &plan) {
-  if (plan.form == ProductForm::Dot)
-    return tile.rows * tile.terms * widthOf(tile.element);
-  OperandTiles layout = operandTiles(tile, plan.termTile, false);
-  return plan.stages * (layout.bytesOfA(tile.element) + layout.bytesOfB(tile.element));
-}
-
-int64_t accumulatorBytes(const ProductTile &tile) {
-  return tile.rows * accumulatorPitch(tile.columns) * 4;
-}
-
-FailureOr<Accumulator> emitProduct(const ProductTile &tile, const ProductPlan &plan, Value limit,
-                                   bool overlayC, SimtBuilder &s, TileEvaluator &values) {
+FailureOr<Accumulator> emitProducts(ArrayRef<ProductTile> tiles, const ProductPlan &plan,
+                                    Value limit, bool overlayC, SimtBuilder &s,
+                                    TileEvaluator &values) {
   Accumulator c;
-  c.pitch = accumulatorPitch(tile.columns);
-  c.memref = s.shared(tile.rows * c.pitch, s.b.getF32Type(), overlayC ? "sums" : "");
+  c.pitch = accumulatorPitch(tiles.front().columns);
+  c.memref = s.shared(tiles.front().rows * c.pitch, s.b.getF32Type(), overlayC ? "sums" : "");
   LogicalResult done = plan.form == ProductForm::Dot
-                           ? emitDotProduct(tile, plan, limit, c, s, values)
-                           : emitTiledProduct(tile, plan, limit, c, s, values);
+                           ? emitDotProducts(tiles, plan, limit, c, s, values)
+                           : emitTiledProducts(tiles, plan, limit, c, s, values);
   if (failed(done))
     return failure();
   s.barrier();
@@ -166,76 +156,116 @@ private:
 
 } // namespace
 
-LogicalResult emitTiledProduct(const ProductTile &tile, const ProductPlan &plan, Value limit,
-                               Accumulator c, SimtBuilder &s, TileEvaluator &values) {
-  linalg::GenericOp op = tile.op;
-  Value left = op.getDpsInputOperand(0)->get(), right = op.getDpsInputOperand(1)->get();
-  const int64_t steps = tile.terms / plan.termTile, stages = plan.stages;
+namespace {
 
-  // B is brought in along whichever of its dimensions is contiguous.
-  bool bAlongColumns = false;
-  if (std::optional<Place> place = values.placeOf(right)) {
-    int64_t count = 16 / widthOf(tile.element);
-    bAlongColumns =
-        !values.contiguous(*place, tile.rightAt(s.index(0), s.index(0), count, false));
+/// One product through a ring of tiles of its operands, on top of `sums`.
+class TiledProduct {
+public:
+  TiledProduct(const ProductTile &tile, const ProductPlan &plan, Value limit, SimtBuilder &s,
+               TileEvaluator &values, const std::string &overlay)
+      : tile(tile), plan(plan), s(s), values(values), lastRow(s.sub(limit, s.index(1))) {
+    linalg::GenericOp op = tile.op;
+    left = op.getDpsInputOperand(0)->get();
+    right = op.getDpsInputOperand(1)->get();
+    count = 16 / widthOf(tile.element);
+    // B is brought in along whichever of its dimensions is contiguous.
+    bool bAlongColumns = false;
+    if (std::optional<Place> place = values.placeOf(right))
+      bAlongColumns =
+          !values.contiguous(*place, tile.rightAt(s.index(0), s.index(0), count, false));
+    layout = operandTiles(tile, plan.termTile, bAlongColumns);
+    aSlot = layout.aRows * layout.aPitch;
+    bSlot = layout.bRows * layout.bPitch;
+    ringA = s.shared(plan.stages * aSlot, tile.element, overlay);
+    ringB = s.shared(plan.stages * bSlot, tile.element, overlay);
+    registers = (plan.form == ProductForm::Mma ? makeMmaTile : makeFmaTile)(
+        tile.rows, tile.columns, plan.termTile, layout, plan.threads, s);
   }
-  OperandTiles layout = operandTiles(tile, plan.termTile, bAlongColumns);
-  int64_t aSlot = layout.aRows * layout.aPitch, bSlot = layout.bRows * layout.bPitch;
-  Value ringA = s.shared(stages * aSlot, tile.element, plan.overlay);
-  Value ringB = s.shared(stages * bSlot, tile.element, plan.overlay);
-  OperandCopy copyA(s, values, left, tile.rows, plan.termTile, layout.aPitch, plan.threads);
-  OperandCopy copyB(s, values, right, layout.bRows, bAlongColumns ? tile.columns : plan.termTile,
-                    layout.bPitch, plan.threads);
-  Value lastRow = s.sub(limit, s.index(1));
 
-  LogicalResult result = success();
-  auto fill = [&](Value step, Value slot) {
+  FailureOr<SmallVector<Value>> emit(ValueRange init) {
+    OpBuilder &b = s.b;
+    const int64_t steps = tile.terms / plan.termTile, stages = plan.stages;
+    for (int64_t i = 0; i < stages - 1; ++i) {
+      if (i < steps && failed(fill(s.index(i), s.index(i))))
+        return failure();
+      NVVM::CpAsyncCommitGroupOp::create(b, s.loc);
+    }
+    SmallVector<Value> start = init.empty() ? registers->zero() : SmallVector<Value>(init);
+    LogicalResult filled = success();
+    auto loop = scf::ForOp::create(b, s.loc, s.index(0), s.index(steps), s.index(1), start);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(loop.getBody());
+      Value step = loop.getInductionVar();
+      NVVM::CpAsyncWaitGroupOp::create(b, s.loc, stages - 2);
+      // Everybody's copies of this step have landed, and nobody reads the slot that is next to be
+      // written any more.
+      s.barrier();
+      Value next = s.add(step, stages - 1);
+      s.when(s.less(next, s.index(steps)),
+             [&] { filled = fill(next, s.rem(next, stages)); });
+      NVVM::CpAsyncCommitGroupOp::create(b, s.loc);
+      Value slot = s.rem(step, stages);
+      SmallVector<Value> updated = registers->accumulate(
+          s.sharedPointer(ringA, s.mul(slot, aSlot)), s.sharedPointer(ringB, s.mul(slot, bSlot)),
+          loop.getRegionIterArgs());
+      scf::YieldOp::create(b, s.loc, updated);
+    }
+    NVVM::CpAsyncWaitGroupOp::create(b, s.loc, 0);
+    s.barrier(); // what comes next may lie where the operands were
+    if (failed(filled))
+      return failure();
+    return SmallVector<Value>(loop.getResults());
+  }
+
+  void store(ValueRange sums, Accumulator c) { registers->store(sums, c); }
+
+private:
+  LogicalResult fill(Value step, Value slot) {
     Value term = s.mul(step, plan.termTile);
-    int64_t count = 16 / widthOf(tile.element);
-    if (failed(copyA.emit(ringA, s.mul(slot, aSlot),
-                          [&](Value row, Value k) {
-                            return tile.leftAt(s.min(row, lastRow), s.add(term, k), count);
-                          })) ||
-        failed(copyB.emit(ringB, s.mul(slot, bSlot), [&](Value line, Value position) {
-          return bAlongColumns ? tile.rightAt(position, s.add(term, line), count, true)
-                               : tile.rightAt(line, s.add(term, position), count, false);
+    OperandCopy a(s, values, left, tile.rows, plan.termTile, layout.aPitch, plan.threads);
+    OperandCopy b(s, values, right, layout.bRows,
+                  layout.bAlongColumns ? tile.columns : plan.termTile, layout.bPitch,
+                  plan.threads);
+    if (failed(a.emit(ringA, s.mul(slot, aSlot), [&](Value row, Value k) {
+          return tile.leftAt(s.min(row, lastRow), s.add(term, k), count);
         })))
-      result = failure();
-  };
-  auto commit = [&] { NVVM::CpAsyncCommitGroupOp::create(s.b, s.loc); };
-  auto wait = [&](int64_t n) { NVVM::CpAsyncWaitGroupOp::create(s.b, s.loc, n); };
+      return failure();
+    return b.emit(ringB, s.mul(slot, bSlot), [&](Value line, Value position) {
+      return layout.bAlongColumns ? tile.rightAt(position, s.add(term, line), count, true)
+                                  : tile.rightAt(line, s.add(term, position), count, false);
+    });
+  }
 
-  std::unique_ptr<RegisterTile> sums =
-      plan.form == ProductForm::Mma
-          ? makeMmaTile(tile.rows, tile.columns, plan.termTile, layout, plan.threads, s)
-          : makeFmaTile(tile.rows, tile.columns, plan.termTile, layout, plan.threads, s);
-  for (int64_t i = 0; i < stages - 1; ++i) {
-    if (i < steps)
-      fill(s.index(i), s.index(i));
-    commit();
+  const ProductTile &tile;
+  const ProductPlan &plan;
+  SimtBuilder &s;
+  TileEvaluator &values;
+  Value lastRow, left, right, ringA, ringB;
+  OperandTiles layout;
+  int64_t count = 0, aSlot = 0, bSlot = 0;
+  std::unique_ptr<RegisterTile> registers;
+};
+
+} // namespace
+
+LogicalResult emitTiledProducts(ArrayRef<ProductTile> tiles, const ProductPlan &plan, Value limit,
+                                Accumulator c, SimtBuilder &s, TileEvaluator &values) {
+  SmallVector<Value> sums;
+  for (auto [i, tile] : llvm::enumerate(tiles)) {
+    // Each product has terms of its own; the tiles of the one before have been used up.
+    ProductPlan own = plan;
+    while (tile.terms % own.termTile)
+      own.termTile /= 2;
+    TiledProduct product(tile, own, limit, s, values, plan.overlay + std::to_string(i));
+    FailureOr<SmallVector<Value>> updated = product.emit(sums);
+    if (failed(updated))
+      return failure();
+    sums = *updated;
+    if (i + 1 == tiles.size())
+      product.store(sums, c);
   }
-  auto loop = scf::ForOp::create(s.b, s.loc, s.index(0), s.index(steps), s.index(1), sums->zero());
-  {
-    OpBuilder::InsertionGuard guard(s.b);
-    s.b.setInsertionPointToStart(loop.getBody());
-    Value step = loop.getInductionVar();
-    wait(stages - 2);
-    // Everybody's copies of this step have landed, and nobody reads the slot that is next to be
-    // written any more.
-    s.barrier();
-    Value next = s.add(step, stages - 1);
-    s.when(s.less(next, s.index(steps)), [&] { fill(next, s.rem(next, stages)); });
-    commit();
-    Value slot = s.rem(step, stages);
-    Value a = s.sharedPointer(ringA, s.mul(slot, aSlot));
-    Value b = s.sharedPointer(ringB, s.mul(slot, bSlot));
-    SmallVector<Value> updated = sums->accumulate(a, b, loop.getRegionIterArgs());
-    scf::YieldOp::create(s.b, s.loc, updated);
-  }
-  wait(0);
-  s.barrier(); // C may lie where the operands were
-  sums->store(loop.getResults(), c);
-  return result;
+  return success();
 }
 
 } // namespace otodus::gpu

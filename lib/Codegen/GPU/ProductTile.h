@@ -40,7 +40,7 @@ struct ProductPlan {
   int64_t threads = 128;
   int64_t termTile = 32; ///< terms that are in shared memory at once
   int64_t stages = 2;    ///< such tiles under way together
-  std::string overlay;   ///< of the operands' tiles (SimtBuilder::shared)
+  std::string overlay;   ///< of the operands' tiles (SimtBuilder::shared), followed by a number
 };
 
 /// Where C lies when a product is done.
@@ -57,19 +57,20 @@ inline int64_t accumulatorPitch(int64_t columns) { return columns + 8; }
 int64_t ringBytes(const ProductTile &tile, const ProductPlan &plan);
 int64_t accumulatorBytes(const ProductTile &tile);
 
-/// Emits the product. `limit`: rows of A that exist, at least 1; rows beyond repeat the last.
-/// Ends with a barrier. `overlayC`: C may share memory with the operands' tiles (docs/Gpu.md).
-mlir::FailureOr<Accumulator> emitProduct(const ProductTile &tile, const ProductPlan &plan,
-                                         mlir::Value limit, bool overlayC, SimtBuilder &s,
-                                         TileEvaluator &values);
+/// Emits the sum of products of the same rows and columns. `limit`: rows of A that exist, at least 1;
+/// rows beyond repeat the last. Ends with a barrier. `overlayC`: C may share memory with the
+/// operands' tiles (docs/Gpu.md).
+mlir::FailureOr<Accumulator> emitProducts(llvm::ArrayRef<ProductTile> tiles,
+                                          const ProductPlan &plan, mlir::Value limit,
+                                          bool overlayC, SimtBuilder &s, TileEvaluator &values);
 
-// The three forms; `c` is where the sums go.
-mlir::LogicalResult emitDotProduct(const ProductTile &tile, const ProductPlan &plan,
-                                   mlir::Value limit, Accumulator c, SimtBuilder &s,
-                                   TileEvaluator &values);
-mlir::LogicalResult emitTiledProduct(const ProductTile &tile, const ProductPlan &plan,
-                                     mlir::Value limit, Accumulator c, SimtBuilder &s,
-                                     TileEvaluator &values);
+// The forms; `c` is where the sums go.
+mlir::LogicalResult emitDotProducts(llvm::ArrayRef<ProductTile> tiles, const ProductPlan &plan,
+                                    mlir::Value limit, Accumulator c, SimtBuilder &s,
+                                    TileEvaluator &values);
+mlir::LogicalResult emitTiledProducts(llvm::ArrayRef<ProductTile> tiles, const ProductPlan &plan,
+                                      mlir::Value limit, Accumulator c, SimtBuilder &s,
+                                      TileEvaluator &values);
 
 /// The register tile of a thread or warp: what a form does with operands in shared memory.
 class RegisterTile {

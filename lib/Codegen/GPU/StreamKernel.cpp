@@ -6,6 +6,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -110,15 +111,97 @@ Value LaneBuilder::shuffle(Value v, int64_t offset, bool up) {
 Value LaneBuilder::shuffleXor(Value v, int64_t mask) { return shuffle(v, mask, false); }
 Value LaneBuilder::shuffleUp(Value v, int64_t distance) { return shuffle(v, distance, true); }
 
+void LaneBuilder::warpBarrier() { NVVM::SyncWarpOp::create(b, loc, i32(-1)); }
+
+Value LaneBuilder::element(Value vector, int64_t i) {
+  return vector::ExtractOp::create(b, loc, vector, i);
+}
+
+Value LaneBuilder::vectorOf(ValueRange elements) {
+  auto type = VectorType::get({int64_t(elements.size())}, elements[0].getType());
+  return vector::FromElementsOp::create(b, loc, type, elements);
+}
+
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
 
-Value StreamKernel::shared(int64_t elements, Type element) {
+static formats::Width channelsOf(mega::GroupOp group) {
+  return widthOf(group.getBody(0)->front().getResult(0).getType());
+}
+
+/// Eight threads for a channel, of which those of a recurrence share its modes, as long as blocks
+/// are of at most 512 threads.
+static int64_t threadsOf(mega::GroupOp group) {
+  if (group.getScheduleAttr().getThreads())
+    return *group.getScheduleAttr().getThreads();
+  int64_t perChannel = 4;
+  if (auto type = dyn_cast<RankedTensorType>(group.getBody(0)->back().getPrevNode()->getResult(0).getType()); 
+      type.getElementType().isBF16() && isa<mega::CemaOp>(group.getBody(0)->back().getPrevNode()))
+    perChannel = 8;
+  return std::min<int64_t>(512, *group.getScheduleAttr().getChannelTile() * perChannel);
+}
+
+StreamKernel::StreamKernel(KernelEmitter &kernel, StreamForm form)
+    : LaneBuilder(kernel.b, kernel.loc), kernel(kernel), form(form) {
+  mega::ScheduleAttr schedule = kernel.group.getScheduleAttr();
+  width = channelsOf(kernel.group);
+  timeTile = form == StreamForm::Steps ? *schedule.getTimeTile() : kBlocksTile;
+  tile = *schedule.getChannelTile();
+  threads = threadsOf(kernel.group);
+  // Four lanes of neighbouring steps and eight neighbouring channels meet in no bank.
+  stride = tile + 8;
+  pitch = timeTile + 8;
+}
+
+Value StreamKernel::shared(int64_t elements, Type element, bool onlyBegin) {
   auto space = mlir::gpu::AddressSpaceAttr::get(b.getContext(), mlir::gpu::AddressSpace::Workgroup);
   auto type = MemRefType::get({elements}, element, MemRefLayoutAttrInterface(), space);
-  sharedUsed += (elements * element.getIntOrFloatBitWidth() / 8 + 15) / 16 * 16;
-  return memref::AllocaOp::create(allocas, loc, type, allocas.getI64IntegerAttr(16));
+  int64_t bytes = (elements * element.getIntOrFloatBitWidth() / 8 + 15) / 16 * 16;
+  auto op = memref::AllocaOp::create(allocas, loc, type, allocas.getI64IntegerAttr(16));
+  auto overlay = [&](StringRef group, StringRef name) {
+    op->setAttr("gk.overlay_group", b.getStringAttr(group));
+    op->setAttr("gk.overlay", b.getStringAttr(name));
+  };
+  if (onlyBegin) {
+    overlay("stream.tile", "begin");
+    sharedOfBegin += bytes;
+  } else if (bytes > 0 && form == StreamForm::Blocks && loading) {
+    overlay("stream.tile", "tile");
+    sharedOfTile += bytes;
+  } else {
+    overlay("stream", form == StreamForm::Blocks ? "blocks" : "steps");
+    sharedUsed += bytes;
+  }
+  return op;
+}
+
+Value StreamKernel::activationTile() {
+  return shared(timeTile * stride, form == StreamForm::Blocks ? b.getBF16Type() : f32);
+}
+
+Value StreamKernel::tileByChannels() {
+  Value memory = shared(tile * pitch, b.getBF16Type());
+  byChannels.insert(memory);
+  return memory;
+}
+
+void StreamKernel::eachPatch(function_ref<void(Value, Value)> body) {
+  int64_t pairs = tile / 2;
+  forThreads(index(pairs * timeTile / 8), [&](Value i) {
+    body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2)));
+  });
+}
+
+void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value c) {
+  for (int64_t channel = 0; channel < 2; ++channel) {
+    SmallVector<Value> steps;
+    for (Value both : patch)
+      steps.push_back(element(both, channel));
+    Value at = add(mul(add(c, index(channel)), index(pitch)), t);
+    vector::StoreOp::create(b, loc, vectorOf(steps), tile, ValueRange{at}, false,
+                            llvm::MaybeAlign(16));
+  }
 }
 
 void StreamKernel::forThreads(Value count, function_ref<void(Value)> body) {
@@ -136,8 +219,26 @@ void StreamKernel::eachVector(Type type, int64_t lanes,
 
 void StreamKernel::loadTile(Value value) {
   Type element = getElementTypeOrSelf(value.getType());
-  int64_t lanes = element.isF32() ? 4 : 8; // 16 bytes
   Value buffer = kernel.operandParameter(value), into = tiles.lookup(value);
+  if (liesByChannels(into)) {
+    int64_t rowStride = rowStrideOf(widthOf(value.getType()), dtypeOf(element));
+    auto type = VectorType::get({2}, element);
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+    eachPatch([&](Value t, Value c) {
+      SmallVector<Value> patch;
+      for (int64_t i = 0; i < 8; ++i) {
+        Value now = add(t, index(i)), exists = less(now, steps);
+        Value row = add(firstRow, select(exists, now, index(0)));
+        Value at = add(mul(row, index(rowStride)), add(channel, c));
+        Value v = vector::LoadOp::create(b, loc, type, buffer, ValueRange{at}, false,
+                                         llvm::MaybeAlign(4));
+        patch.push_back(select(exists, v, zero));
+      }
+      storePatch(patch, into, t, c);
+    });
+    return;
+  }
+  int64_t lanes = element.isF32() ? 4 : 8; // 16 bytes
   eachVector(value.getType(), lanes, [&](Value t, Value c, Value at) {
     storeWide(loadWide(buffer, at, lanes), into, add(rowOf(t), c));
   });
@@ -145,8 +246,30 @@ void StreamKernel::loadTile(Value value) {
 
 void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
   Type element = getElementTypeOrSelf(type);
-  int64_t lanes = element.isF32() ? 4 : 8;
   Value buffer = kernel.resultParameter(resultNumber, element);
+  if (liesByChannels(from)) {
+    int64_t rowStride = rowStrideOf(widthOf(type), dtypeOf(element));
+    auto eight = VectorType::get({8}, element);
+    eachPatch([&](Value t, Value c) {
+      SmallVector<Value> channels;
+      for (int64_t i = 0; i < 2; ++i) {
+        Value at = add(mul(add(c, index(i)), index(pitch)), t);
+        channels.push_back(vector::LoadOp::create(b, loc, eight, from, ValueRange{at}, false,
+                                                  llvm::MaybeAlign(16)));
+      }
+      for (int64_t i = 0; i < 8; ++i) {
+        Value now = add(t, index(i));
+        ifThen(less(now, steps), [&] {
+          Value at = add(mul(add(firstRow, now), index(rowStride)), add(channel, c));
+          Value both = vectorOf({this->element(channels[0], i), this->element(channels[1], i)});
+          vector::StoreOp::create(b, loc, both, buffer, ValueRange{at}, false,
+                                  llvm::MaybeAlign(4));
+        });
+      }
+    });
+    return;
+  }
+  int64_t lanes = element.isF32() ? 4 : 8;
   eachVector(type, lanes, [&](Value t, Value c, Value at) {
     storeWide(loadWide(from, add(rowOf(t), c), lanes), buffer, at);
   });
@@ -178,12 +301,12 @@ LogicalResult StreamKernel::collectOps() {
     if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
       ops.push_back(emitTimestepNorm(norm, *this));
     else if (auto cema = dyn_cast<mega::CemaOp>(op))
-      ops.push_back(emitCema(cema, *this));
+      ops.push_back(form == StreamForm::Blocks ? emitCemaBlocks(cema, *this)
+                                               : emitCema(cema, *this));
     else if (auto scan = dyn_cast<mega::ScanOp>(op))
       ops.push_back(emitScan(scan, *this));
     else
       return op.emitOpError("has no streaming kernel");
-    width = widthOf(op.getResult(0).getType());
   }
   return success();
 }
@@ -195,7 +318,8 @@ bool StreamKernel::storeResults(size_t number) {
     if (yielded.getDefiningOp() == &op && isActivation(yielded)) {
       Value from = tiles.lookup(yielded);
       storeTile(from, i, yielded.getType());
-      inPlace |= llvm::any_of(loaded, [&](Value value) { return tiles.lookup(value) == from; });
+      inPlace |= liesByChannels(from) ||
+                 llvm::any_of(loaded, [&](Value value) { return tiles.lookup(value) == from; });
     }
   return inPlace;
 }
@@ -203,29 +327,19 @@ bool StreamKernel::storeResults(size_t number) {
 LogicalResult StreamKernel::run(int64_t sharedBytes) {
   if (failed(collectOps()))
     return failure();
-  mega::ScheduleAttr schedule = kernel.group.getScheduleAttr();
-  timeTile = *schedule.getTimeTile();
-  tile = *schedule.getChannelTile();
-  threads = std::min<int64_t>(512, tile * 4);
-  // Four lanes of neighbouring steps and eight neighbouring channels meet in no bank.
-  stride = tile + 8;
-  int64_t channelTiles = width.padded() / tile;
-
-  auto grid = scf::ForallOp::create(
-      b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0), b.getIndexAttr(0)},
-      ArrayRef<OpFoldResult>{kernel.frame.batch, b.getIndexAttr(channelTiles)},
-      ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
-  b.setInsertionPointToStart(grid.getBody());
-  thread = mlir::gpu::ThreadIdOp::create(b, loc, mlir::gpu::Dimension::x);
+  auto grid = kernel.function.getBody().getOps<scf::ForallOp>();
+  thread = (*(*grid.begin()).getBody()->getOps<mlir::gpu::ThreadIdOp>().begin()).getResult();
   allocas = OpBuilder(thread.getDefiningOp());
-  sequence = grid.getInductionVars()[0];
-  channelTile = grid.getInductionVars()[1];
+  sequence = (*grid.begin()).getInductionVars()[0];
+  channelTile = (*grid.begin()).getInductionVars()[1];
   channel = mul(channelTile, index(tile));
 
   for (auto &op : ops)
     for (Value input : op->inputs())
       if (kernel.operandNumber(input) >= 0 && !tiles.count(input)) {
-        setTile(input, activationTile());
+        loading = true;
+        setTile(input, op->takesChannels() ? tileByChannels() : activationTile());
+        loading = false;
         loaded.push_back(input);
       }
 
@@ -254,8 +368,9 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
     for (auto [i, op, range] : llvm::enumerate(ops, own)) {
       if (failed(op->emit(MutableArrayRef<Value>(next).slice(range.first, range.second))))
         return failure();
-      if (storeResults(i) && i + 1 == ops.size())
-        barrier(); // the next time tile is loaded to where this one is being read
+      // What is being read here is written next: by an op in place, or by the next time tile.
+      if (storeResults(i) && (form == StreamForm::Blocks || i + 1 == ops.size()))
+        barrier();
     }
     if (!next.empty())
       scf::YieldOp::create(b, loc, next);
@@ -264,26 +379,27 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
   for (auto [op, range] : llvm::zip(ops, own))
     op->end(SmallVector<Value>(last.slice(range.first, range.second)));
 
-  if (sharedUsed > sharedBytes)
+  int64_t used = sharedUsed + std::max(sharedOfBegin, sharedOfTile);
+  if (used > sharedBytes)
     return kernel.group.emitOpError("expects a time_tile whose tiles fit the ")
            << sharedBytes << " bytes of shared memory of a block, but " << timeTile << " steps of "
-           << tile << " channels take " << sharedUsed << "; make time_tile smaller";
-  b.setInsertionPointToEnd(&kernel.function.getBody().front());
-  kernel.function->setAttr("gpu.threads", b.getI64IntegerAttr(threads));
-  kernel.finish({{formats::Symbol::Batch, 1, 1}, {formats::Symbol::One, channelTiles, 1}});
+           << tile << " channels take " << used << "; make time_tile smaller";
   return success();
 }
 
 int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip) {
   // Four bytes for a feature of every operand and result that may lie in a tile, and what the
-  // norms keep for each step and group: five f32.
+  // norms keep for each step and group: five f32, two f64 and a count.
   int64_t perStep = 0;
   for (Operation &op : group.getBody(0)->without_terminator()) {
     perStep += 2 * 4 * (channelTile + 8);
     if (auto scan = dyn_cast<mega::ScanOp>(op))
       perStep += 4 * (channelTile + 8) * scan.getInputs().size();
-    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
-      perStep += 5 * 4 * norm.getGroups();
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op)) {
+      int64_t groups = norm.getGroups(), width = widthOf(norm.getOutput().getType()).inner;
+      groups = std::min(groups, std::max<int64_t>(1, channelTile / (width / groups)));
+      perStep += (5 * 4 + 2 * 8 + 4) * groups;
+    }
   }
   int64_t steps = 64;
   while (steps > 1 && steps * perStep + 4096 > chip.sharedPerBlock)
@@ -291,11 +407,78 @@ int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip) 
   return steps;
 }
 
+//===----------------------------------------------------------------------===//
+// Which form
+//===----------------------------------------------------------------------===//
+
+/// Calls from so many steps on go by blocks: it takes as long to set their matrices up as to take
+/// about a hundred steps one by one.
+static constexpr int64_t kFromSteps = 128;
+
+/// True if the group of `kernel` has a form in blocks on `chip`.
+static bool hasBlocks(mega::GroupOp group, const Chip &chip) {
+  if (auto wanted = group->getAttrOfType<StringAttr>("gk.recurrence"); wanted == "sequential")
+    return false;
+  SmallVector<Operation *> ops;
+  for (Operation &op : group.getBody(0)->without_terminator())
+    ops.push_back(&op);
+  auto cema = dyn_cast<mega::CemaOp>(ops.back());
+  int64_t tile = *group.getScheduleAttr().getChannelTile();
+  if (!cema || !hasBlocks(cema) || threadsOf(group) != tile * 8)
+    return false;
+  for (Value value : {cema.getInput(), cema.getOutput()})
+    if (!getElementTypeOrSelf(value.getType()).isBF16())
+      return false;
+  // Bytes for each step: two tiles, and what a norm keeps for each group. For each channel: states
+  // and their decays.
+  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * 16 * 4 * 4 + 4096;
+  if (ops.size() == 2) {
+    auto norm = dyn_cast<mega::TimestepNormOp>(ops.front());
+    if (!norm || cema.getInput() != norm.getOutput())
+      return false;
+    int64_t groupSize = channelsOf(group).inner / int64_t(norm.getGroups());
+    if (groupSize % 2)
+      return false; // a patch has two channels of one group
+    perStep += std::max<int64_t>(1, tile / groupSize) * (5 * 4 + 2 * 8 + 4);
+  }
+  return ops.size() <= 2 && kBlocksTile * perStep + rest <= chip.sharedPerBlock;
+}
+
 FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module,
                                             const std::string &name, const Chip &chip) {
   KernelEmitter kernel(group, module, name, 0);
-  if (failed(StreamKernel(kernel).run(chip.sharedPerBlock)))
+  OpBuilder &b = kernel.b;
+  Location loc = kernel.loc;
+  int64_t channelTiles = channelsOf(group).padded() / *group.getScheduleAttr().getChannelTile();
+  auto grid = scf::ForallOp::create(
+      b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0), b.getIndexAttr(0)},
+      ArrayRef<OpFoldResult>{kernel.frame.batch, b.getIndexAttr(channelTiles)},
+      ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
+  b.setInsertionPointToStart(grid.getBody());
+  mlir::gpu::ThreadIdOp::create(b, loc, mlir::gpu::Dimension::x);
+
+  LogicalResult result = success();
+  auto run = [&](StreamForm form) {
+    if (failed(StreamKernel(kernel, form).run(chip.sharedPerBlock)))
+      result = failure();
+  };
+  if (hasBlocks(group, chip)) {
+    auto wanted = group->getAttrOfType<StringAttr>("gk.recurrence");
+    Value from = arith::ConstantIndexOp::create(b, loc, wanted == "blocks" ? 0 : kFromSteps);
+    Value many = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, kernel.frame.length, from);
+    auto branch = scf::IfOp::create(b, loc, many, /*withElseRegion=*/true);
+    b.setInsertionPointToStart(&branch.getThenRegion().front());
+    run(StreamForm::Blocks);
+    b.setInsertionPointToStart(&branch.getElseRegion().front());
+    run(StreamForm::Steps);
+  } else {
+    run(StreamForm::Steps);
+  }
+  if (failed(result))
     return kernel.function.erase(), failure();
+  b.setInsertionPointToEnd(&kernel.function.getBody().front());
+  kernel.function->setAttr("gpu.threads", b.getI64IntegerAttr(threadsOf(group)));
+  kernel.finish({{formats::Symbol::Batch, 1, 1}, {formats::Symbol::One, channelTiles, 1}});
   return kernel.function;
 }
 

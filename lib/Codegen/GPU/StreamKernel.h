@@ -14,6 +14,11 @@
 // What an op carries from one time tile to the next are values of the loop over time: registers
 // of the thread that will need them.
 //
+// There are two forms. In steps, the tiles between ops are f32 and recurrences go step by step. In
+// blocks (bf16 models, calls of many steps), they are bf16, and tensor cores take 16 steps at a
+// time; what a recurrence reads and writes lies by channels there, so that the steps of a channel
+// are neighbours. A kernel may have both and choose by the length of the call.
+//
 //===----------------------------------------------------------------------===//
 
 #pragma once
@@ -58,6 +63,10 @@ struct LaneBuilder : StreamBuilder {
   mlir::Value shuffleXor(mlir::Value v, int64_t mask);
   /// The value of the lane `distance` below; anything in the first lanes.
   mlir::Value shuffleUp(mlir::Value v, int64_t distance);
+  /// What the lanes of a warp wrote to shared memory is seen by them.
+  void warpBarrier();
+  mlir::Value element(mlir::Value vector, int64_t i);
+  mlir::Value vectorOf(mlir::ValueRange elements);
 
 private:
   mlir::Value shuffle(mlir::Value v, int64_t offset, bool up);
@@ -65,18 +74,33 @@ private:
 
 class StreamKernelOp;
 
+enum class StreamForm { Steps, Blocks };
+
+/// Steps of the two forms' time tiles; sixteen blocks of sixteen steps.
+inline constexpr int64_t kBlocksTile = 256;
+
 /// The loops around the ops of one group, and the tiles between them.
 class StreamKernel : public LaneBuilder {
 public:
-  explicit StreamKernel(KernelEmitter &kernel) : LaneBuilder(kernel.b, kernel.loc), kernel(kernel) {}
+  StreamKernel(KernelEmitter &kernel, StreamForm form);
 
-  /// `sharedBytes`: shared memory that a block may have.
+  /// Writes the work of a block. `sharedBytes`: shared memory that a block may have.
   mlir::LogicalResult run(int64_t sharedBytes);
 
-  /// `elements` of shared memory, flat, 16-byte aligned; it lives as long as the block.
-  mlir::Value shared(int64_t elements, mlir::Type element);
-  /// A tile [time tile][stride] of f32 in shared memory.
-  mlir::Value activationTile() { return shared(timeTile * stride, f32); }
+  /// `elements` of shared memory, flat, 16-byte aligned; it lives as long as the block, or only
+  /// through all ops' `begin`, while no tile is alive.
+  mlir::Value shared(int64_t elements, mlir::Type element, bool onlyBegin = false);
+  /// A tile [time tile][stride] in shared memory, f32 or, in blocks, bf16.
+  mlir::Value activationTile();
+  /// A tile [tile][pitch] of bf16 in shared memory, the steps of a channel side by side.
+  mlir::Value tileByChannels();
+  bool liesByChannels(mlir::Value tile) const { return byChannels.contains(tile); }
+  /// Runs `body(t, c)` for all patches of steps t to t + 7 and channels c, c + 1 of the time tile,
+  /// the steps behind its end included.
+  void eachPatch(llvm::function_ref<void(mlir::Value, mlir::Value)> body);
+  /// Stores a patch, eight times bf16 [2], in a tile by channels.
+  void storePatch(mlir::ArrayRef<mlir::Value> patch, mlir::Value tile, mlir::Value t,
+                  mlir::Value c);
   /// The tile that holds `value`, an activation of the group's width.
   mlir::Value tileOf(mlir::Value value) const { return tiles.lookup(value); }
   void setTile(mlir::Value value, mlir::Value tile) { tiles[value] = tile; }
@@ -91,10 +115,12 @@ public:
   mlir::Value vectorWeight(mlir::Value value, formats::Width columns);
 
   KernelEmitter &kernel;
+  StreamForm form;
   formats::Width width;    ///< of the activations
   int64_t timeTile = 0;    ///< steps from one tile to the next
   int64_t tile = 0;        ///< channels of a work item, padding included
   int64_t stride = 0;      ///< elements from one step of a tile to the next
+  int64_t pitch = 0;       ///< elements from one channel of a tile by channels to the next
   int64_t threads = 0;     ///< of a block
   mlir::Value thread;      ///< number of this one
   mlir::Value sequence;    ///< number of the sequence
@@ -118,9 +144,11 @@ private:
 
   llvm::SmallVector<std::unique_ptr<StreamKernelOp>> ops;
   mlir::OpBuilder allocas{static_cast<mlir::MLIRContext *>(nullptr)};
-  int64_t sharedUsed = 0;
+  int64_t sharedUsed = 0, sharedOfBegin = 0, sharedOfTile = 0; ///< bytes
+  bool loading = false; ///< tiles are made for what comes from outside
   llvm::SmallVector<mlir::Value> loaded; ///< from outside
   llvm::DenseMap<mlir::Value, mlir::Value> tiles;
+  llvm::DenseSet<mlir::Value> byChannels; ///< tiles
 };
 
 /// One op of the group. Values that it carries from one time tile to the next are appended by
@@ -130,6 +158,8 @@ public:
   virtual ~StreamKernelOp() = default;
   /// Activations that are read as tiles.
   virtual llvm::SmallVector<mlir::Value> inputs() = 0;
+  /// Whether those lie by channels.
+  virtual bool takesChannels() const { return false; }
   virtual mlir::LogicalResult begin(llvm::SmallVectorImpl<mlir::Value> &carried) = 0;
   /// Ends with a barrier: the tiles that it wrote may be read.
   virtual mlir::LogicalResult emit(llvm::MutableArrayRef<mlir::Value> carried) = 0;
@@ -143,6 +173,10 @@ protected:
 
 std::unique_ptr<StreamKernelOp> emitTimestepNorm(mega::TimestepNormOp op, StreamKernel &frame);
 std::unique_ptr<StreamKernelOp> emitCema(mega::CemaOp op, StreamKernel &frame);
+std::unique_ptr<StreamKernelOp> emitCemaBlocks(mega::CemaOp op, StreamKernel &frame);
 std::unique_ptr<StreamKernelOp> emitScan(mega::ScanOp op, StreamKernel &frame);
+
+/// Modes that the block form has registers for.
+bool hasBlocks(mega::CemaOp op);
 
 } // namespace otodus

@@ -1,12 +1,13 @@
 //===- StreamTimestepNorm.cpp - Timestep norm in a thread block ------------===//
 //
-// Three phases per time tile (spec 3.1):
+// Four phases per time tile (spec 3.1):
 //
 //   moments     a few lanes per step and group: mean and variance of the group's features, taken
 //               relative to its first feature, which is exact where the mean is large against
 //               the deviation
-//   statistics  a warp per group: prefix sums over the steps, in f64, of the moments relative to
+//   sums        a warp per group and 32 steps: prefix sums, in f64, of the moments relative to
 //               the running mean before the tile
+//   statistics  every step and group for itself: the sums of the steps before, mean, deviation
 //   normalise   every element for itself
 //
 // The prefix sums are spec 3.1's running mean and variance in closed form. With r the running
@@ -47,13 +48,16 @@ public:
     variances = frame.shared(slots, f32);
     shift = frame.shared(slots, f32);
     scale = frame.shared(slots, f32);
+    sumsOfMeans = frame.shared(slots, f64);
+    sumsOfSquares = frame.shared(slots, f64);
     carry = frame.shared(2 * 2 * groupsOfTile, f64);
     mean = frame.kernel.operandParameter(op.getMean());
     variance = frame.kernel.operandParameter(op.getVariance());
     count = frame.kernel.operandParameter(op.getCount());
     if (op.getMask()) {
       mask = frame.kernel.operandParameter(op.getMask());
-      counted = frame.shared(1, b.getI32Type());
+      counted = frame.shared(slots, b.getI32Type());
+      countedAll = frame.shared(1, b.getI32Type());
     }
     weight = frame.vectorWeight(op.getWeight(), frame.width);
     bias = frame.vectorWeight(op.getBias(), frame.width);
@@ -75,12 +79,14 @@ public:
     emitMoments(x);
     barrier();
     Value half = sub(index(1), carried[1]);
+    emitSums(carried[0], carried[1]);
+    barrier();
     emitStatistics(carried[0], carried[1], half);
     barrier();
     emitNormalise(x, y);
     Value counts = arith::IndexCastOp::create(b, loc, b.getI64Type(), frame.steps);
     if (mask)
-      counts = arith::ExtUIOp::create(b, loc, b.getI64Type(), load(counted, index(0)));
+      counts = arith::ExtUIOp::create(b, loc, b.getI64Type(), load(countedAll, index(0)));
     carried[0] = add(carried[0], counts);
     carried[1] = half;
     barrier();
@@ -169,101 +175,100 @@ private:
     });
   }
 
-  /// shift and scale of every step and group: running mean - first feature, 1 / deviation. A lane
-  /// has `own` steps in a row.
-  void emitStatistics(Value before, Value from, Value to) {
-    int64_t own = (frame.timeTile + kWarp - 1) / kWarp;
-    int64_t warps = frame.threads / kWarp;
+  /// Prefix sums within each 32 steps: a lane has a step, a warp 32 of a group.
+  void emitSums(Value before, Value from) {
     Value lane = rem(frame.thread, kWarp), warp = div(frame.thread, kWarp);
-    Value n0 = arith::SIToFPOp::create(b, loc, f64, before);
+    Value parts = div(add(frame.steps, index(kWarp - 1)), kWarp);
     Value none = f64Constant(0);
-    double eps = op.getEps().convertToDouble();
-
-    forLoop(warp, index(groupsOfTile), index(warps), [&](Value g) {
-      Value slot = carrySlot(from, g);
-      Value m0 = load(carry, slot), v0 = load(carry, add(slot, index(1)));
-      auto meanOf = [&](Value at) -> Value {
-        return addf(toF64(load(first, at)), toF64(load(means, at)));
-      };
-      Value fresh = equal(before, zeroOf(before.getType()));
-      Value r = select(fresh, meanOf(g), m0);
-      Value drift = subf(m0, r);
-      Value baseD = mulf(n0, drift), baseA = mulf(n0, addf(v0, mulf(drift, drift)));
-
-      struct Step {
-        Value at, exists, d, a, counts, first;
-      };
-      SmallVector<Step> steps;
-      Value sumD, sumA, sumN;
-      for (int64_t k = 0; k < own; ++k) {
-        Step step;
-        Value t = add(mul(lane, index(own)), index(k));
-        step.exists = less(t, frame.steps);
-        Value safe = select(step.exists, t, index(0));
-        step.at = add(mul(safe, index(groupsOfTile)), g);
-        Value counts = step.exists;
-        if (mask) {
-          Value byte = load(mask, add(frame.firstRow, safe));
-          counts = arith::AndIOp::create(b, loc, counts, equal(byte, zeroOf(byte.getType())));
-        }
-        step.first = toF64(load(first, step.at));
-        Value d = subf(addf(step.first, toF64(load(means, step.at))), r);
-        Value a = addf(toF64(load(variances, step.at)), mulf(d, d));
-        d = select(counts, d, none);
-        a = select(counts, a, none);
-        Value n = arith::ExtUIOp::create(b, loc, b.getI32Type(), counts);
-        step.d = sumD = sumD ? addf(sumD, d) : d;
-        step.a = sumA = sumA ? addf(sumA, a) : a;
-        step.counts = sumN = sumN ? add(sumN, n) : n;
-        steps.push_back(step);
+    forLoop(warp, mul(parts, index(groupsOfTile)), index(frame.threads / kWarp), [&](Value item) {
+      Value g = rem(item, groupsOfTile);
+      Value t = add(mul(div(item, groupsOfTile), index(kWarp)), lane);
+      Value exists = less(t, frame.steps);
+      Value safe = select(exists, t, index(0));
+      Value at = slotOf(safe, g), counts = exists;
+      if (mask) {
+        Value byte = load(mask, add(frame.firstRow, safe));
+        counts = arith::AndIOp::create(b, loc, counts, equal(byte, zeroOf(byte.getType())));
       }
-      // What the lanes below have: inclusive sums over the lanes, less the own.
-      Value allD = sumD, allA = sumA, allN = sumN;
+      Value d = subf(meanOf(at), referenceOf(before, from, g));
+      Value a = addf(toF64(load(variances, at)), mulf(d, d));
+      d = select(counts, d, none);
+      a = select(counts, a, none);
+      Value n = mask ? Value(arith::ExtUIOp::create(b, loc, b.getI32Type(), counts)) : Value();
       for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-        Value takes = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, lane,
-                                            index(distance));
-        allD = addf(allD, select(takes, shuffleUp(allD, distance), none));
-        allA = addf(allA, select(takes, shuffleUp(allA, distance), none));
-        allN = add(allN, select(takes, shuffleUp(allN, distance), i32(0)));
+        Value takes =
+            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, lane, index(distance));
+        d = addf(d, select(takes, shuffleUp(d, distance), none));
+        a = addf(a, select(takes, shuffleUp(a, distance), none));
+        if (mask)
+          n = add(n, select(takes, shuffleUp(n, distance), i32(0)));
       }
-      Value isFirst = equal(lane, index(0));
-      Value lowD = select(isFirst, none, shuffleUp(allD, 1));
-      Value lowA = select(isFirst, none, shuffleUp(allA, 1));
-      Value lowN = select(isFirst, i32(0), shuffleUp(allN, 1));
-      lowD = addf(lowD, baseD);
-      lowA = addf(lowA, baseA);
-      if (mask)
-        ifThen(arith::AndIOp::create(b, loc, equal(lane, index(kWarp - 1)), equal(g, index(0))),
-               [&] { store(allN, counted, index(0)); });
+      ifThen(exists, [&] {
+        store(d, sumsOfMeans, at);
+        store(a, sumsOfSquares, at);
+        if (mask)
+          store(n, counted, at);
+      });
+    });
+  }
 
-      for (const Step &step : steps) {
-        Value counts = arith::ExtUIOp::create(b, loc, b.getI64Type(),
-                                              Value(add(lowN, step.counts)));
-        Value n = add(before, counts);
+  /// shift and scale of every step and group: running mean - first feature, 1 / deviation. With
+  /// the last step, what is carried on.
+  void emitStatistics(Value before, Value from, Value to) {
+    Value n0 = arith::SIToFPOp::create(b, loc, f64, before);
+    double eps = op.getEps().convertToDouble();
+    frame.forThreads(mul(frame.steps, index(groupsOfTile)), [&](Value at) {
+      Value t = div(at, groupsOfTile), g = rem(at, groupsOfTile);
+      Value carried = carrySlot(from, g);
+      Value m0 = load(carry, carried), v0 = load(carry, add(carried, index(1)));
+      Value r = referenceOf(before, from, g), drift = subf(m0, r);
+      Value sumD = mulf(n0, drift), sumA = mulf(n0, addf(v0, mulf(drift, drift)));
+      // The 32 steps before these, and those before them, in order.
+      SmallVector<Value> sums{sumD, sumA};
+      if (mask)
+        sums.push_back(i32(0));
+      auto addSums = [&](ValueRange sums, Value slot) {
+        SmallVector<Value> next{addf(sums[0], load(sumsOfMeans, slot)),
+                                addf(sums[1], load(sumsOfSquares, slot))};
+        if (mask)
+          next.push_back(add(sums[2], load(counted, slot)));
+        return next;
+      };
+      auto parts = scf::ForOp::create(b, loc, index(0), div(t, kWarp), index(1), sums);
+      {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPointToStart(parts.getBody());
+        Value last = add(mul(parts.getInductionVar(), index(kWarp)), index(kWarp - 1));
+        scf::YieldOp::create(b, loc, addSums(parts.getRegionIterArgs(), slotOf(last, g)));
+      }
+      sums = addSums(parts.getResults(), at);
+
+      Value counts = mask ? Value(arith::ExtUIOp::create(b, loc, b.getI64Type(), sums[2]))
+                          : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(),
+                                                             add(t, index(1))));
+      Value n = add(before, counts);
+      Value inverse = arith::DivFOp::create(
+          b, loc, f64Constant(1), Value(arith::SIToFPOp::create(b, loc, f64, n)));
+      Value d = mulf(sums[0], inverse), v = subf(mulf(sums[1], inverse), mulf(d, d));
+      // Rounding may leave less than nothing. NaN stays.
+      Value none = f64Constant(0);
+      v = select(arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, v, none), none, v);
+      Value m = addf(r, d);
+      if (mask) { // only masked steps so far
         Value never = equal(n, zeroOf(n.getType()));
-        Value wide = arith::SIToFPOp::create(b, loc, f64, n);
-        Value inverse = arith::DivFOp::create(b, loc, f64Constant(1), wide);
-        Value d = mulf(addf(lowD, step.d), inverse);
-        Value v = subf(mulf(addf(lowA, step.a), inverse), mulf(d, d));
-        // Rounding may leave less than nothing. NaN stays.
-        v = select(arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, v, none), none, v);
-        Value m = addf(r, d);
-        // Only masked steps so far.
         m = select(never, m0, m);
         v = select(never, v0, v);
-        ifThen(step.exists, [&] {
-          Value variance = toF32(addf(v, f64Constant(eps)));
-          Value deviation = math::SqrtOp::create(b, loc, variance);
-          store(toF32(subf(m, step.first)), shift, step.at);
-          store(arith::DivFOp::create(b, loc, f32Constant(1), deviation), scale, step.at);
-        });
-        Value isLast = equal(step.at, add(mul(sub(frame.steps, index(1)), index(groupsOfTile)), g));
-        ifThen(arith::AndIOp::create(b, loc, step.exists, isLast), [&] {
-          Value slot = carrySlot(to, g);
-          store(m, carry, slot);
-          store(v, carry, add(slot, index(1)));
-        });
       }
+      Value deviation = math::SqrtOp::create(b, loc, toF32(addf(v, f64Constant(eps))));
+      store(toF32(subf(m, toF64(load(first, at)))), shift, at);
+      store(arith::DivFOp::create(b, loc, f32Constant(1), deviation), scale, at);
+      ifThen(equal(add(t, index(1)), frame.steps), [&] {
+        Value slot = carrySlot(to, g);
+        store(m, carry, slot);
+        store(v, carry, add(slot, index(1)));
+        if (mask)
+          ifThen(equal(g, index(0)), [&] { store(sums[2], countedAll, index(0)); });
+      });
     });
   }
 
@@ -291,6 +296,13 @@ private:
   }
 
   Value zeroOf(Type type) { return arith::ConstantOp::create(b, loc, b.getZeroAttr(type)); }
+  Value slotOf(Value t, Value g) { return add(mul(t, index(groupsOfTile)), g); }
+  Value meanOf(Value slot) { return addf(toF64(load(first, slot)), toF64(load(means, slot))); }
+  /// What means are taken relative to: the running mean before the tile; the mean of its first
+  /// step where nothing has been counted yet.
+  Value referenceOf(Value before, Value half, Value g) {
+    return select(equal(before, zeroOf(before.getType())), meanOf(g), load(carry, carrySlot(half, g)));
+  }
   /// Mean and variance of group `g` of the tile.
   Value carrySlot(Value half, Value g) {
     return mul(add(mul(half, index(groupsOfTile)), g), index(2));
@@ -314,7 +326,9 @@ private:
   Value first, means, variances; ///< of one step; shared, f32 [steps][groups of the tile]
   Value shift, scale;            ///< of the steps up to it; likewise
   Value carry;               ///< shared, f64 [2][groups of the tile][mean, variance]
-  Value counted;             ///< shared, i32: unmasked steps of the tile
+  /// Prefix sums within 32 steps, relative to the reference; shared, f64 and i32 likewise.
+  Value sumsOfMeans, sumsOfSquares, counted;
+  Value countedAll; ///< shared, i32: unmasked steps of the tile
 };
 
 } // namespace

@@ -180,6 +180,8 @@ Value TileEvaluator::evaluate(Value tensor, ArrayRef<Axis> at, int64_t count) {
     bool vector = along && count > 1;
     return s.load(place->memref, address(*place, at), vector ? count : 1, vector);
   }
+  if (Value scalar = fixed.lookup(tensor))
+    return scalar;
   Operation *op = tensor.getDefiningOp();
   if (auto cast = dyn_cast_or_null<tensor::CastOp>(op))
     return evaluate(cast.getSource(), at, count);

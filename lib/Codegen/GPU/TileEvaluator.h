@@ -52,6 +52,8 @@ public:
 
   /// From here on `tensor` lies there.
   void materialise(mlir::Value tensor, Place place) { places[tensor] = std::move(place); }
+  /// From here on all elements of `tensor` are `scalar`.
+  void fix(mlir::Value tensor, mlir::Value scalar) { fixed[tensor] = scalar; }
   /// Nothing if the tensor is computed on demand.
   std::optional<Place> placeOf(mlir::Value tensor);
   /// Flat index of an element.
@@ -70,6 +72,7 @@ private:
   mlir::OpBuilder &b;
   mlir::Location loc;
   llvm::DenseMap<mlir::Value, Place> places;
+  llvm::DenseMap<mlir::Value, mlir::Value> fixed;
 };
 
 } // namespace otodus::gpu

@@ -22,6 +22,8 @@
 
 #include "otodus/Codegen/Sim/Passes.h"
 
+#include "gk/IR/WgmmaUse.h"
+
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
@@ -330,6 +332,9 @@ private:
 struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    // A use before the wait would be right here and wrong on a device.
+    if (failed(gk::verifyWgmmaUse(module)))
+      return signalPassFailure();
     SharedLayout shared;
     SimRecords records;
     // Records' addresses are offsets that depend on their number, known at the end.

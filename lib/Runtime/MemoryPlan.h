@@ -1,0 +1,69 @@
+//===- MemoryPlan.h - Where everything lies, before anything is allocated --===//
+//
+// Sizes follow from the plan, the batch and the longest piece, so that a model that does
+// not fit is refused before it starts.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Status.h"
+#include "otodus/Runtime/Device.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace otodus::runtime {
+
+/// The next multiple of `unit`.
+inline int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+/// What `symbol` is in a call of `length` steps.
+int64_t valueOf(formats::Symbol symbol, int64_t batch, int64_t length);
+/// factor * ceil(symbol / divisor)
+int64_t valueOf(const formats::Extent &extent, int64_t batch, int64_t length);
+
+/// Rows a row-wise buffer has room for.
+int64_t paddedRows(int64_t rows);
+/// Rows of an argument in a call of `length` steps.
+int64_t rowsOf(const formats::Argument &argument, int64_t batch, int64_t length);
+/// Bytes between rows inside.
+int64_t rowBytes(const formats::Argument &argument);
+
+/// A function's memory for calls of up to some length: offsets into one block. Inputs and outputs
+/// come first, so that the block's first `argumentBytes` bytes can have a twin in host memory.
+struct FunctionMemory {
+  std::vector<int64_t> inputs, outputs;
+  std::vector<int64_t> buffers; ///< one per Function::buffers; of scratch only
+  int64_t argumentBytes = 0;
+  int64_t bytes = 0;
+};
+/// Code::Device if the sizes overflow.
+Result<FunctionMemory> planFunction(const formats::Function &function, int64_t batch,
+                                    int64_t length, const Device::Traits &traits);
+
+/// The carried states of `batch` sequences and their positions.
+struct StateMemory {
+  int64_t positions = 0;
+  std::vector<int64_t> states; ///< one per Program::states
+  int64_t bytes = 0;
+};
+/// Code::Device if the sizes overflow.
+Result<StateMemory> planStates(const formats::Program &program, int64_t batch,
+                               const Device::Traits &traits);
+
+/// Whether the function is part of training: it uses buffers that only a trainer has.
+bool trains(const formats::Function &function);
+
+/// The longest piece of a call that is ever run at once.
+int64_t longestPiece(const formats::Function &function, int64_t maxPiece);
+
+/// Device memory that a session takes at most: states and the scratch memory of its functions.
+Result<int64_t> sessionBytes(const formats::Program &program, int64_t batch, int64_t maxPiece,
+                             const Device::Traits &traits);
+
+/// Code::Device naming both numbers if `device` has fewer than `bytes` left; `what` needs them.
+Status checkFits(Device &device, int64_t bytes, const std::string &what);
+
+} // namespace otodus::runtime
