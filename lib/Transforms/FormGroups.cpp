@@ -101,6 +101,7 @@ private:
       return;
     case RowRole::Gather:
     case RowRole::Attention:
+    case RowRole::Accumulation:
       start(op);
       return;
     case RowRole::Contraction:

@@ -40,11 +40,11 @@ private:
       if (auto fusion = dyn_cast<mega::FusionOpInterface>(op)) {
         mega::RowRole own = fusion.getRowRole();
         if (own == mega::RowRole::Stream || own == mega::RowRole::Attention ||
-            own == mega::RowRole::Gather)
+            own == mega::RowRole::Gather || own == mega::RowRole::Accumulation)
           role = own;
       }
 
-    bool complete = role == mega::RowRole::Gather;
+    bool complete = role == mega::RowRole::Gather || role == mega::RowRole::Accumulation;
     if (schedule && role == mega::RowRole::Stream)
       complete = schedule.getTimeTile() && schedule.getChannelTile();
     else if (schedule && role == mega::RowRole::Attention)
@@ -64,14 +64,6 @@ private:
     };
     switch (role) {
     case mega::RowRole::Stream:
-      if (!group.getBody(0)->getOps<mega::TimestepNormOp>().empty()) {
-        // All channels of a sequence read the count while the stream runs, so it is advanced
-        // afterwards.
-        if (failed(record(emitCountKernel(group, module, base + "_count"))))
-          return failure();
-        group->setAttr("mega.after", b().getArrayAttr({names.back()}));
-        names.clear();
-      }
       if (failed(record(emitters.stream(group, module, base))))
         return failure();
       break;
@@ -88,6 +80,12 @@ private:
     }
     case mega::RowRole::Gather:
       if (failed(record(emitters.gather(group, module, base))))
+        return failure();
+      break;
+    case mega::RowRole::Accumulation:
+      if (!emitters.accumulation)
+        return group.emitOpError("is a part of training, which has kernels for CPUs alone");
+      if (failed(record(emitters.accumulation(group, module, base))))
         return failure();
       break;
     default:
@@ -116,6 +114,7 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
     emitters.stream = emitStreamKernel;
     emitters.gather = emitGatherKernel;
     emitters.append = emitAppendKernel;
+    emitters.accumulation = emitAccumulationKernel;
     emitters.attention = emitAttentionKernel;
     if (failed(buildKernels(getOperation(), emitters)))
       signalPassFailure();

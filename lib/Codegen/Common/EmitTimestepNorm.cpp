@@ -16,11 +16,12 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
-constexpr int64_t kStateWords64 = 8; ///< i64 per sequence of a scalar state: 64 bytes
+constexpr int64_t kStateWords64 = 8; ///< i64 from one copy of a scalar state to the next: 64 bytes
 
-class TimestepNorm final : public StreamOpEmitter {
+/// Of mega.timestep_norm, or of mega.timestep_norm_saving.
+template <typename Op> class TimestepNorm final : public StreamOpEmitter {
 public:
-  TimestepNorm(mega::TimestepNormOp op, StreamFrame &frame) : StreamOpEmitter(frame), op(op) {}
+  TimestepNorm(Op op, StreamFrame &frame) : StreamOpEmitter(frame), op(op) {}
 
   /// Scratch f64 [groups of the tile][mean, variance] and the count, from the carried state.
   LogicalResult begin() override {
@@ -42,8 +43,7 @@ public:
       memref::StoreOp::create(b, loc, Value(arith::ExtFOp::create(b, loc, f64, v)), moments,
                               ValueRange{add(slot, index(1))});
     });
-    Value n = memref::LoadOp::create(b, loc, count,
-                                     ValueRange{mul(frame.sequence, index(kStateWords64))});
+    Value n = memref::LoadOp::create(b, loc, count, ValueRange{countIndex()});
     memref::StoreOp::create(b, loc, Value(arith::SIToFPOp::create(b, loc, f64, n)), countBefore,
                             ValueRange{index(0)});
     return success();
@@ -61,6 +61,10 @@ public:
       memref::StoreOp::create(b, loc, Value(arith::TruncFOp::create(b, loc, f32, v)), variance,
                               ValueRange{at});
     });
+    Value n = memref::LoadOp::create(b, loc, countBefore, ValueRange{index(0)});
+    memref::StoreOp::create(b, loc, Value(arith::FPToSIOp::create(b, loc, b.getI64Type(), n)),
+                            frame.kernel.operandParameter(op.getCount()),
+                            ValueRange{countIndex()});
   }
 
   /// spec 3.1, per step and group. Rows are taken relative to their group's first feature x0,
@@ -91,6 +95,8 @@ public:
       if (mask) // a masked first step: 0 / 0
         c2 = arith::SelectOp::create(b, loc, keep, c2, f64Constant(0));
       Value c1 = arith::SubFOp::create(b, loc, f64Constant(1), c2);
+      if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>)
+        saveWeight(t, c2);
       Value row = mul(t, index(frame.tile));
 
       eachOf(groupsOfTile, [&](Value g) {
@@ -172,6 +178,12 @@ public:
         Value shift = arith::TruncFOp::create(b, loc, f32,
                                               Value(arith::SubFOp::create(b, loc, newM, x0Wide)));
 
+        if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>) {
+          Value group = add(arith::DivUIOp::create(b, loc, frame.channel, index(groupSize)), g);
+          save(op.getShift(), t, group, shift);
+          save(op.getInverseDeviation(), t, group, r);
+        }
+
         auto write = [&](Value lane, int64_t lanes) {
           Value parameterAt = add(add(frame.channel, inTile), lane);
           Value d = relative(add(at, lane), lanes);
@@ -209,63 +221,51 @@ private:
     eachOf(groupsOfTile, [&](Value g) { body(g, add(firstGroup, g)); });
   }
 
+  /// Element `at` of step t of a result that the saving form adds.
+  void save(Value result, Value t, Value at, Value v) {
+    Value buffer = frame.ownResult(result);
+    if (!buffer)
+      return;
+    int64_t stride = rowStrideOf(widthOf(result.getType()), dtypeOf(result.getType()));
+    Value to = add(mul(add(frame.firstRow, t), index(stride)), at);
+    memref::StoreOp::create(b, loc, v, buffer, ValueRange{to});
+  }
+  /// The first tile of channels keeps, behind the groups, the weight of step t.
+  void saveWeight(Value t, Value c2) {
+    if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>) {
+      Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, frame.channel, index(0));
+      auto choice = scf::IfOp::create(b, loc, first, /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(choice.thenBlock());
+      save(op.getShift(), t, index(groups), arith::TruncFOp::create(b, loc, f32, c2));
+    }
+  }
+
   /// Element of a [G] state of this sequence; states start at multiples of 64 bytes.
   Value stateIndex(Value group) {
     int64_t words = (groups * 4 + 63) / 64 * 16;
     return add(mul(frame.sequence, index(words)), group);
   }
 
-  mega::TimestepNormOp op;
+  /// Every tile of channels has its own copy of the count, so that none waits for another.
+  Value countIndex() {
+    int64_t copies = frame.width.padded() / frame.tile;
+    Value tile = arith::DivUIOp::create(b, loc, frame.channel, index(frame.tile));
+    return mul(add(mul(frame.sequence, index(copies)), tile), index(kStateWords64));
+  }
+
+  Op op;
   int64_t groupSize = 1, groups = 1, groupsOfTile = 1;
   Value moments, countBefore;
 };
 
 } // namespace
 
-std::unique_ptr<StreamOpEmitter> emitTimestepNorm(mega::TimestepNormOp op, StreamFrame &frame) {
-  return std::make_unique<TimestepNorm>(op, frame);
-}
-
-FailureOr<func::FuncOp> emitCountKernel(mega::GroupOp group, ModuleOp module,
-                                        const std::string &name) {
-  KernelEmitter kernel(group, module, name, 0);
-  OpBuilder &b = kernel.b;
-  Location loc = kernel.loc;
-  auto index = [&](int64_t v) -> Value { return arith::ConstantIndexOp::create(b, loc, v); };
-  auto grid = scf::ForallOp::create(
-      b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0)}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)},
-      ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
-  b.setInsertionPointToStart(grid.getBody());
-  for (auto norm : group.getBody(0)->getOps<mega::TimestepNormOp>()) {
-    Value count = kernel.operandParameter(norm.getCount());
-    Value mask = norm.getMask() ? kernel.operandParameter(norm.getMask()) : Value();
-    Value length = arith::IndexCastOp::create(b, loc, b.getI64Type(), kernel.frame.length);
-    auto loop = scf::ForOp::create(b, loc, index(0), kernel.frame.batch, index(1));
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    Value at = arith::MulIOp::create(b, loc, loop.getInductionVar(), index(8));
-    Value n = memref::LoadOp::create(b, loc, count, ValueRange{at});
-    if (mask) {
-      Value from = arith::MulIOp::create(b, loc, loop.getInductionVar(), kernel.frame.length);
-      auto steps = scf::ForOp::create(
-          b, loc, index(0), kernel.frame.length, index(1), ValueRange{n},
-          [&](OpBuilder &nb, Location, Value t, ValueRange carried) {
-            Value byte = memref::LoadOp::create(
-                nb, loc, mask, ValueRange{arith::AddIOp::create(nb, loc, from, t)});
-            Value zero = arith::ConstantOp::create(nb, loc, nb.getI8IntegerAttr(0));
-            Value valid = arith::CmpIOp::create(nb, loc, arith::CmpIPredicate::eq, byte, zero);
-            Value one = arith::ExtUIOp::create(nb, loc, nb.getI64Type(), valid);
-            scf::YieldOp::create(nb, loc, Value(arith::AddIOp::create(nb, loc, carried[0], one)));
-          });
-      n = steps.getResult(0);
-    } else {
-      n = arith::AddIOp::create(b, loc, n, length);
-    }
-    memref::StoreOp::create(b, loc, n, count, ValueRange{at});
-  }
-  b.setInsertionPointToEnd(&kernel.function.getBody().front());
-  kernel.finish({{formats::Symbol::One, 1, 1}});
-  return kernel.function;
+std::unique_ptr<StreamOpEmitter> emitTimestepNorm(Operation *op, StreamFrame &frame) {
+  if (auto saving = dyn_cast<mega::TimestepNormSavingOp>(op))
+    return std::make_unique<TimestepNorm<mega::TimestepNormSavingOp>>(saving, frame);
+  return std::make_unique<TimestepNorm<mega::TimestepNormOp>>(cast<mega::TimestepNormOp>(op),
+                                                              frame);
 }
 
 } // namespace otodus

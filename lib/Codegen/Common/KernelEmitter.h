@@ -30,7 +30,7 @@ namespace otodus {
 struct KernelBuffer {
   /// "operand": activation, state, tokens or position, as it lies in memory;
   /// "result": the same for a result; otherwise a prepared weight:
-  /// "vector", "table", "panels", "cema", "rope", "lanes".
+  /// "vector", "table", "panels", "transposed", "cema", "cema_gradient", "rope", "lanes".
   std::string kind;
   int64_t index = 0;                     ///< operand or result number
   llvm::SmallVector<int64_t> sources;    ///< operand numbers of a prepared weight
@@ -83,9 +83,6 @@ emitRowsKernel(mega::GroupOp group, mlir::ModuleOp module, const std::string &na
                int64_t rowTile, MatrixLayout matrices = MatrixLayout::Panels);
 mlir::FailureOr<mlir::func::FuncOp> emitStreamKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                      const std::string &name);
-/// Advances the counts of the group's timestep norms; runs after the stream.
-mlir::FailureOr<mlir::func::FuncOp> emitCountKernel(mega::GroupOp group, mlir::ModuleOp module,
-                                                    const std::string &name);
 mlir::FailureOr<mlir::func::FuncOp> emitGatherKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                      const std::string &name);
 mlir::FailureOr<mlir::func::FuncOp> emitAppendKernel(mega::GroupOp group, mlir::ModuleOp module,
@@ -94,6 +91,10 @@ mlir::FailureOr<mlir::func::FuncOp> emitAttentionKernel(mega::GroupOp group,
                                                         mlir::ModuleOp module,
                                                         const std::string &name,
                                                         int64_t rowTile);
+/// One op of the role Accumulation.
+mlir::FailureOr<mlir::func::FuncOp> emitAccumulationKernel(mega::GroupOp group,
+                                                           mlir::ModuleOp module,
+                                                           const std::string &name);
 
 /// What a target writes its own way. Row-wise groups are the same everywhere but for the layout of
 /// matrices.
@@ -104,6 +105,7 @@ struct KernelEmitters {
                                                            const std::string &name,
                                                            int64_t rowTile);
   std::function<Emit> stream, gather, append;
+  std::function<Emit> accumulation; ///< null: there are no such kernels
   std::function<EmitForRows> attention;
   MatrixLayout matrices = MatrixLayout::Panels;
 };
