@@ -91,8 +91,10 @@ public:
       for (const formats::Code &one : p.code)
         code.push_back(pack(one, section++));
       auto packedCode = b.CreateVector(code);
+      auto packedWeights = b.CreateVector(weights[i]);
+      auto parameters = packAll(p.parameters);
       programs.push_back(plan::CreateProgram(b, prepared, states, functions, packedCode,
-                                             b.CreateVector(weights[i])));
+                                             packedWeights, parameters, p.arenaElements));
     }
     auto producer = b.CreateString(a.producer), hash = b.CreateString(a.modelHash),
          dtype = b.CreateString(a.dtype), config = b.CreateString(a.configJson),
@@ -110,6 +112,11 @@ private:
     auto sources = b.CreateVectorOfStrings(p.sources);
     return plan::CreatePrepared(b, name, uint8_t(p.kind), uint8_t(p.dtype), sources, &rows,
                                 &columns, p.parameter);
+  }
+  Offset<plan::Parameter> pack(const Parameter &p) {
+    auto name = b.CreateString(p.name);
+    auto shape = b.CreateVector(p.shape);
+    return plan::CreateParameter(b, name, shape, p.offset);
   }
   Offset<plan::State> pack(const State &s) {
     auto name = b.CreateString(s.name), from = b.CreateString(s.initialFrom);
@@ -238,6 +245,13 @@ public:
             p.parameter()};
   }
 
+  Parameter unpack(const plan::Parameter &p) {
+    Parameter out;
+    out.name = text(p.name());
+    out.shape = numbers(p.shape());
+    out.offset = p.offset();
+    return out;
+  }
   State unpack(const plan::State &s) {
     State out;
     out.name = text(s.name());
@@ -349,6 +363,8 @@ public:
     unpackAll(out.prepared, p.prepared(), [this](const plan::Prepared &x) { return unpack(x); });
     unpackAll(out.states, p.states(), [this](const plan::State &x) { return unpack(x); });
     unpackAll(out.functions, p.functions(), [this](const plan::Function &x) { return unpack(x); });
+    unpackAll(out.parameters, p.parameters(), [this](const plan::Parameter &x) { return unpack(x); });
+    out.arenaElements = p.arena_elements();
     return out;
   }
 

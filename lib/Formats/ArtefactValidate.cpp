@@ -435,6 +435,32 @@ Status checkCode(const formats::Code &c, const std::string &where) {
   return Status::ok();
 }
 
+/// Parameters lie in the arena one behind the other.
+Status checkParameters(const Program &program, const std::string &where) {
+  std::string arena = (where.empty() ? "" : where + ", ") + "arena";
+  if (program.arenaElements < 0 || program.arenaElements % kSquaresPortion != 0 ||
+      program.arenaElements > int64_t(1) << 58)
+    return fault(arena, std::to_string(program.arenaElements) + " elements are no multiple of " +
+                            std::to_string(kSquaresPortion));
+  int64_t end = 0;
+  Names names;
+  for (size_t i = 0; i < program.parameters.size(); ++i) {
+    const Parameter &p = program.parameters[i];
+    std::string place = (where.empty() ? "" : where + ", ") + at("parameter", i, p.name);
+    int64_t elements = 1;
+    for (int64_t extent : p.shape)
+      if (elements = extent < 0 ? -1 : product({elements, extent}); elements < 0)
+        return fault(place, "its shape is negative or overflows");
+    if (p.offset % 16 != 0 || p.offset < end || p.offset > program.arenaElements - elements)
+      return fault(place, "offset " + std::to_string(p.offset) +
+                              " is no multiple of 16, overlaps or leaves the arena");
+    end = p.offset + elements;
+    if (!names.insert(p.name).second)
+      return fault(place, "the name appears twice");
+  }
+  return Status::ok();
+}
+
 Status checkProgram(const Program &program, const std::string &where) {
   auto there = [&](const char *what, size_t index, const std::string &name) {
     return (where.empty() ? "" : where + ", ") + at(what, index, name);
@@ -471,6 +497,7 @@ Status checkProgram(const Program &program, const std::string &where) {
     if (!names.insert(f.name).second)
       return fault(function, "the name appears twice");
   }
+  OTODUS_RETURN_IF_ERROR(checkParameters(program, where));
   if (!program.embedded.empty() && program.embedded.size() != program.prepared.size())
     return fault(there("embedded weights", program.embedded.size(), ""),
                  "expected one for each of " + std::to_string(program.prepared.size()) +
@@ -514,7 +541,8 @@ Status formats::validate(const Artefact &artefact) {
 void Artefact::add(Program program) {
   for (Program &known : programs)
     if (known.isGpu() == program.isGpu() && known.prepared == program.prepared &&
-        known.states == program.states && known.functions == program.functions) {
+        known.states == program.states && known.functions == program.functions &&
+        known.parameters == program.parameters && known.arenaElements == program.arenaElements) {
       for (formats::Code &code : program.code)
         known.code.push_back(std::move(code));
       return;

@@ -1,12 +1,11 @@
 //===- Trainer.cpp - Training with compiled code ---------------------------===//
 
 #include "otodus/Runtime/Trainer.h"
-#include "SessionImpl.h"
+#include "MemoryPlan.h"
 #include "StateLayout.h"
 #include "otodus/Runtime/Session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -21,30 +20,12 @@ using formats::Buffer;
 using formats::BufferKind;
 using formats::DType;
 using formats::Function;
-using formats::kRowSlack;
 using formats::Launch;
-using formats::Symbol;
 using formats::Variant;
 
 namespace {
 
 constexpr int32_t kIgnore = -100; ///< spec 3.8
-
-int64_t paddedRows(int64_t rows) { return roundUp(rows, kRowSlack) + kRowSlack; }
-
-int64_t extentOf(Symbol symbol, int64_t batch, int64_t length) {
-  switch (symbol) {
-  case Symbol::One:
-    return 1;
-  case Symbol::Batch:
-    return batch;
-  case Symbol::Length:
-    return length;
-  case Symbol::Rows:
-    return batch * length;
-  }
-  return 1;
-}
 
 /// Arenas as formats::Buffer numbers them.
 enum { kWeights, kGradients, kFirstMoment, kSecondMoment, kSquares, kArenas };
@@ -60,7 +41,9 @@ struct Piece {
 struct Trainer::Impl {
   TrainerOptions options;
   std::shared_ptr<const Model> model;
+  std::shared_ptr<Device> device; ///< shares the host's memory
   std::shared_ptr<ThreadPool> pool;
+  std::unique_ptr<Stream> stream;
   std::vector<TrainedTensor> parameters;
   std::vector<bool> frozen;
   std::vector<std::vector<float>> frozenWeights; ///< of frozen parameters, else empty
@@ -80,7 +63,8 @@ struct Trainer::Impl {
 
   /// A launch with everything chosen.
   struct Step {
-    OtodusKernel kernel = nullptr;
+    const Launch *launch = nullptr;
+    const Kernel *kernel = nullptr;
     int64_t items = 0;
     size_t firstPointer = 0;
     size_t profile = 0;
@@ -110,11 +94,11 @@ struct Trainer::Impl {
   Status start(WeightSource &weights);
   Status refresh(const std::vector<const std::byte *> &prepared);
   Status setBatch(int64_t newBatch, const std::vector<std::vector<double>> &initial);
-  Result<int64_t> layOut(const Function &function, int64_t length, std::byte *base, Bound &bound,
-                         const std::vector<const std::byte *> &prepared);
+  Status place(const Function &function, int64_t length, const FunctionMemory &memory,
+               Bound &bound, const std::vector<const std::byte *> &prepared);
   Result<Bound *> bind(const Function &function, int64_t length,
                        const std::vector<const std::byte *> &prepared);
-  void run(Bound &bound, int64_t sequences, int64_t length);
+  Status run(Bound &bound, int64_t sequences, int64_t length);
   std::vector<Piece> cut(const TokenBatch &tokens) const;
   void startDocument(int64_t row);
   Result<LossSum> runPiece(const Function &function, const TokenBatch &tokens, const Piece &piece,
@@ -141,12 +125,12 @@ Status Trainer::Impl::start(WeightSource &weights) {
   for (int i = 0; i < kArenas; ++i) {
     int64_t elements = i == kSquares ? length / formats::kSquaresPortion : length;
     Result<Memory> memory =
-        Memory::allocate(model->device(), static_cast<size_t>(std::max<int64_t>(elements, 16) * 4));
+        Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(elements, 16) * 4));
     if (!memory.isOk())
       return memory.status().in("weights, gradients and moments");
     arena[i] = std::move(*memory);
   }
-  Result<Memory> memory = Memory::allocate(model->device(), formats::kTrainingScalars * 4);
+  Result<Memory> memory = Memory::allocate(device, formats::kTrainingScalars * 4);
   OTODUS_RETURN_IF_ERROR(memory.status());
   scalars = std::move(*memory);
   for (size_t i = 0; i < plan.parameters.size(); ++i) {
@@ -232,7 +216,7 @@ Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<d
   auto allocate = [&](Memory &memory, int64_t bytes) -> Status {
     memory.reset();
     Result<Memory> fresh =
-        Memory::allocate(model->device(), static_cast<size_t>(std::max<int64_t>(bytes, 64)));
+        Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(bytes, 64)));
     if (!fresh.isOk())
       return fresh.status().in("states of " + std::to_string(newBatch) + " sequences");
     memory = std::move(*fresh);
@@ -254,64 +238,23 @@ Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<d
   return Status::ok();
 }
 
-/// Gives every buffer of `function` its place for `length` steps; with base null only counts.
-Result<int64_t> Trainer::Impl::layOut(const Function &function, int64_t length, std::byte *base,
-                                      Bound &bound,
-                                      const std::vector<const std::byte *> &prepared) {
-  int64_t total = 0, scratchTotal = 0;
-  bool overflow = false;
-  auto place = [&](int64_t bytesPerRow, int64_t rows) {
-    int64_t begin = total, bytes = 0;
-    overflow |= __builtin_mul_overflow(bytesPerRow, paddedRows(rows), &bytes) ||
-                bytes > (int64_t(1) << 60) ||
-                __builtin_add_overflow(total, roundUp(bytes, 64), &total);
-    return overflow ? 0 : begin;
-  };
-  auto argumentBytes = [](const Argument &argument) {
-    return formats::sizeOf(argument.dtype) *
-           (argument.kind == ArgumentKind::Steps ? 1 : argument.rowStride);
-  };
-  auto argumentRows = [&](const Argument &argument) {
-    return argument.kind == ArgumentKind::LastRows ? batch : batch * length;
-  };
-  std::vector<int64_t> inputs, outputs;
-  for (const Argument &input : function.inputs)
-    inputs.push_back(place(argumentBytes(input), argumentRows(input)));
-  for (const Argument &output : function.outputs)
-    outputs.push_back(place(argumentBytes(output), argumentRows(output)));
-  std::map<int64_t, int64_t> slotBytes, slots;
-  for (const Buffer &buffer : function.buffers) {
-    if (buffer.kind != BufferKind::Scratch)
-      continue;
-    int64_t bytes = 0;
-    overflow |= __builtin_mul_overflow(buffer.bytesPerRow,
-                                       paddedRows(extentOf(buffer.symbol, batch, length)), &bytes);
-    int64_t &size = slotBytes[buffer.index];
-    size = std::max(size, bytes);
-  }
-  for (auto [slot, bytes] : slotBytes) {
-    slots[slot] = scratchTotal;
-    overflow |= bytes > (int64_t(1) << 60) ||
-                __builtin_add_overflow(scratchTotal, roundUp(bytes, 64), &scratchTotal);
-  }
-  if (overflow)
-    return Status(Code::Device, "training on " + std::to_string(batch) + " sequences of " +
-                                    std::to_string(length) +
-                                    " steps needs more memory than there is addresses for");
-  if (!base)
-    return scratchTotal;
-
+/// Binds `function` to memory for calls of `length` steps.
+Status Trainer::Impl::place(const Function &function, int64_t length, const FunctionMemory &memory,
+                            Bound &bound, const std::vector<const std::byte *> &prepared) {
+  // Arguments and scratch memory lie apart, though the plan has them in one block: integers of
+  // one function must not be found as numbers by another.
   Result<Memory> arguments =
-      Memory::allocate(model->device(), static_cast<size_t>(std::max<int64_t>(total, 64)));
+      Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(memory.argumentBytes, 64)));
   if (!arguments.isOk())
     return arguments.status();
   bound.arguments = std::move(*arguments);
-  for (int64_t offset : inputs)
+  for (int64_t offset : memory.inputs)
     bound.inputs.push_back(bound.arguments.data() + offset);
-  for (int64_t offset : outputs)
+  for (int64_t offset : memory.outputs)
     bound.outputs.push_back(bound.arguments.data() + offset);
   std::vector<void *> buffers;
-  for (const Buffer &buffer : function.buffers) {
+  for (size_t i = 0; i < function.buffers.size(); ++i) {
+    const Buffer &buffer = function.buffers[i];
     auto index = static_cast<size_t>(buffer.index);
     switch (buffer.kind) {
     case BufferKind::Prepared:
@@ -327,7 +270,7 @@ Result<int64_t> Trainer::Impl::layOut(const Function &function, int64_t length, 
       buffers.push_back(bound.outputs[index]);
       break;
     case BufferKind::Scratch:
-      buffers.push_back(base + slots[buffer.index]);
+      buffers.push_back(scratch.data() + memory.buffers[i] - memory.argumentBytes);
       break;
     case BufferKind::Position:
       buffers.push_back(devicePositions.data());
@@ -347,7 +290,7 @@ Result<int64_t> Trainer::Impl::layOut(const Function &function, int64_t length, 
     }
   }
   for (const Launch &launch : function.launches) {
-    int64_t rows = extentOf(launch.rowSymbol, batch, length);
+    int64_t rows = valueOf(launch.rowSymbol, batch, length);
     size_t best = 0;
     int64_t bestCost = 0, bestTile = 0;
     for (size_t i = 0; i < launch.variants.size(); ++i) {
@@ -363,11 +306,11 @@ Result<int64_t> Trainer::Impl::layOut(const Function &function, int64_t length, 
     }
     const Variant &variant = launch.variants[best];
     Step step;
+    step.launch = &launch;
     step.kernel = model->image_->find(variant.entry);
     step.items = 1;
     for (const formats::Extent &extent : variant.grid)
-      step.items *= extent.factor *
-                    ((extentOf(extent.symbol, batch, length) + extent.divisor - 1) / extent.divisor);
+      step.items *= valueOf(extent, batch, length);
     step.firstPointer = bound.pointers.size();
     for (int64_t index : launch.buffers)
       bound.pointers.push_back(buffers[static_cast<size_t>(index)]);
@@ -377,7 +320,7 @@ Result<int64_t> Trainer::Impl::layOut(const Function &function, int64_t length, 
     step.profile = known->second;
     bound.steps.push_back(step);
   }
-  return scratchTotal;
+  return Status::ok();
 }
 
 Result<Trainer::Impl::Bound *>
@@ -386,45 +329,56 @@ Trainer::Impl::bind(const Function &function, int64_t length,
   auto key = std::make_tuple(&function, batch, length);
   if (auto found = bounds.find(key); found != bounds.end())
     return &found->second;
-  Bound bound;
-  Result<int64_t> bytes = layOut(function, length, nullptr, bound, prepared);
-  if (!bytes.isOk())
-    return bytes.status();
-  if (*bytes > static_cast<int64_t>(scratch.size())) {
+  Result<FunctionMemory> memory = planFunction(function, batch, length, device->traits());
+  if (!memory.isOk())
+    return memory.status();
+  int64_t bytes = std::max<int64_t>(memory->bytes - memory->argumentBytes, 64);
+  if (bytes > static_cast<int64_t>(scratch.size())) {
     bounds.clear(); // their pointers go
     scratch.reset();
-    Result<Memory> memory = Memory::allocate(model->device(), static_cast<size_t>(*bytes));
-    if (!memory.isOk())
-      return memory.status().in("activations of " + std::to_string(batch) + " sequences of " +
-                                std::to_string(length) + " steps");
-    scratch = std::move(*memory);
+    Result<Memory> block = Memory::allocate(device, static_cast<size_t>(bytes));
+    if (!block.isOk())
+      return block.status().in("activations of " + std::to_string(batch) + " sequences of " +
+                               std::to_string(length) + " steps");
+    scratch = std::move(*block);
   }
-  static std::byte nothing[64]; // a function without buffers still needs an address
-  Result<int64_t> done =
-      layOut(function, length, scratch.data() ? scratch.data() : nothing, bound, prepared);
-  OTODUS_RETURN_IF_ERROR(done.status());
+  Bound bound;
+  OTODUS_RETURN_IF_ERROR(place(function, length, *memory, bound, prepared));
   // Many lengths (documents) must not pile up.
   if (bounds.size() > 256)
     bounds.clear();
   return &(bounds[key] = std::move(bound));
 }
 
-void Trainer::Impl::run(Bound &bound, int64_t sequences, int64_t length) {
-  using Clock = std::chrono::steady_clock;
+Status Trainer::Impl::run(Bound &bound, int64_t sequences, int64_t length) {
   FlushDenormals flush;
-  OtodusKernelArguments arguments = {nullptr, sequences, length, sequences * length};
-  Clock::time_point before = Clock::now();
+  if (profiling)
+    OTODUS_RETURN_IF_ERROR(stream->mark());
+  KernelCall call;
+  call.batch = sequences;
+  call.length = length;
+  call.rows = sequences * length;
   for (const Step &step : bound.steps) {
-    arguments.buffers = bound.pointers.data() + step.firstPointer;
-    model->device().launch(*pool, step.kernel, arguments, step.items);
-    if (profiling) {
-      Clock::time_point after = Clock::now();
-      profiles[step.profile].nanoseconds +=
-          std::chrono::duration_cast<std::chrono::nanoseconds>(after - before).count();
-      ++profiles[step.profile].calls;
-      before = after;
-    }
+    call.kernel = step.kernel;
+    call.name = step.launch->name.c_str();
+    call.buffers = bound.pointers.data() + step.firstPointer;
+    call.bufferCount = step.launch->buffers.size();
+    call.items = step.items;
+    OTODUS_RETURN_IF_ERROR(stream->launch(call));
+    if (profiling)
+      OTODUS_RETURN_IF_ERROR(stream->mark());
   }
+  OTODUS_RETURN_IF_ERROR(stream->synchronise());
+  if (!profiling)
+    return Status::ok();
+  Result<std::vector<int64_t>> times = stream->times();
+  if (!times.isOk())
+    return times.status();
+  for (size_t i = 0; i < bound.steps.size() && i < times->size(); ++i) {
+    profiles[bound.steps[i].profile].nanoseconds += (*times)[i];
+    ++profiles[bound.steps[i].profile].calls;
+  }
+  return Status::ok();
 }
 
 //===----------------------------------------------------------------------===//
@@ -517,7 +471,7 @@ Result<LossSum> Trainer::Impl::runPiece(const Function &function, const TokenBat
     // Rows that only fill up a tile: a valid token, a target that does not count.
     std::fill(to + rows, to + paddedRows(rows), isTargets ? kIgnore : 0);
   }
-  run(**bound, batch, piece.length);
+  OTODUS_RETURN_IF_ERROR(run(**bound, batch, piece.length));
   for (int64_t &position : positions)
     position += piece.length;
   LossSum sum;
@@ -567,9 +521,14 @@ Result<std::unique_ptr<Trainer>> Trainer::create(formats::Artefact artefact, Wei
   if (!model.isOk())
     return model.status();
   impl->model = *model;
-  if (std::strcmp(impl->model->device().name, "cpu") != 0)
-    return Status(Code::Target, std::string("training runs on the cpu; code for '") +
-                                    impl->model->target() + "' cannot be used yet");
+  impl->device = impl->model->device_;
+  if (!impl->device->traits().sharesHostMemory)
+    return Status(Code::Target, "training runs on the cpu; code for '" + impl->model->target() +
+                                    "' cannot be used yet");
+  Result<std::unique_ptr<Stream>> stream = impl->device->stream(*impl->pool);
+  if (!stream.isOk())
+    return stream.status();
+  impl->stream = std::move(*stream);
   OTODUS_RETURN_IF_ERROR(impl->start(weights));
   OTODUS_RETURN_IF_ERROR(checkInterface(*impl->lossFunction));
   OTODUS_RETURN_IF_ERROR(checkInterface(*impl->gradientFunction));
@@ -607,7 +566,7 @@ Result<LossSum> Trainer::accumulate(const TokenBatch &tokens, double scale) {
   if (bytes * slots > impl.keptBytes) {
     impl.kept.reset();
     Result<Memory> memory =
-        Memory::allocate(impl.model->device(), static_cast<size_t>(bytes * slots));
+        Memory::allocate(impl.device, static_cast<size_t>(bytes * slots));
     if (!memory.isOk())
       return memory.status().in("states between " + std::to_string(pieces.size()) + " pieces");
     impl.kept = std::move(*memory);
@@ -684,7 +643,7 @@ Result<GradientNorm> Trainer::gradientNorm() {
   Result<Impl::Bound *> bound = impl.bind(*impl.normFunction, 1, impl.model->prepared_);
   if (!bound.isOk())
     return bound.status();
-  impl.run(**bound, 1, 1);
+  OTODUS_RETURN_IF_ERROR(impl.run(**bound, 1, 1));
   GradientNorm result;
   double sum = 0;
   const float *squares = impl.arenaData(kSquares);
@@ -726,7 +685,7 @@ Status Trainer::step(const OptimizerStep &o) {
   auto *scalars = reinterpret_cast<float *>(impl.scalars.data());
   for (size_t i = 0; i < std::size(values); ++i)
     scalars[i] = static_cast<float>(values[i]);
-  impl.run(**bound, 1, 1);
+  OTODUS_RETURN_IF_ERROR(impl.run(**bound, 1, 1));
   for (size_t i = 0; i < impl.parameters.size(); ++i)
     if (impl.frozen[i])
       std::copy(impl.frozenWeights[i].begin(), impl.frozenWeights[i].end(),

@@ -100,6 +100,8 @@ TEST(ArtefactFile, RoundTripThroughAFile) {
   EXPECT_EQ(f.launches[0].variants[1].grid[1].symbol, Symbol::One);
   EXPECT_EQ(f.chunk, 7);
   EXPECT_EQ(f.states, g.states);
+  EXPECT_EQ(b.programs[0].parameters, a.programs[0].parameters);
+  EXPECT_EQ(b.programs[0].arenaElements, 1024);
   ASSERT_EQ(b.programs[0].code.size(), 1u);
   EXPECT_EQ(b.programs[0].code[0].blob, a.programs[0].code[0].blob);
   EXPECT_EQ(b.programs[0].code[0].features, a.programs[0].code[0].features);
@@ -303,6 +305,18 @@ TEST(Validate, EveryIndexAndSize) {
       {"rows or batch", [&](Artefact &a) { f(a).buffers[4].symbol = Symbol::One; }},
       {"unknown symbol", [&](Artefact &a) { f(a).buffers[4].symbol = Symbol(8); }},
       {"unknown kind", [&](Artefact &a) { f(a).buffers[0].kind = BufferKind(17); }},
+      {"no multiple of 1024", [&](Artefact &a) { p(a).arenaElements = 1023; }},
+      {"no multiple of 1024", [&](Artefact &a) { p(a).arenaElements = -1024; }},
+      {"overlaps or leaves", [&](Artefact &a) { p(a).arenaElements = 0; }},
+      {"overlaps or leaves", [&](Artefact &a) { p(a).parameters[1].offset = 32; }},
+      {"overlaps or leaves", [&](Artefact &a) { p(a).parameters[1].offset = 1008; }},
+      {"overlaps or leaves", [&](Artefact &a) { p(a).parameters[1].offset = 49; }},
+      {"negative or overflows", [&](Artefact &a) { p(a).parameters[0].shape = {huge, huge}; }},
+      {"negative or overflows", [&](Artefact &a) { p(a).parameters[0].shape = {-1}; }},
+      {"twice", [&](Artefact &a) { p(a).parameters[1].name = "embed.weight"; }},
+      {"parameter index 2",
+       [&](Artefact &a) { f(a).buffers[0] = {BufferKind::Gradient, 2}; }},
+      {"arena index 5", [&](Artefact &a) { f(a).buffers[0] = {BufferKind::Arena, 5}; }},
       {"buffer index 6", [&](Artefact &a) { f(a).launches[0].buffers[0] = 6; }},
       {"buffer index -1", [&](Artefact &a) { f(a).launches[0].buffers[0] = -1; }},
       {"no variant", [&](Artefact &a) { f(a).launches[0].variants.clear(); }},

@@ -91,6 +91,8 @@ inline formats::Artefact smallArtefact() {
   f.chunk = 7;
   f.states = {0, 1, 2, 3, 4};
   p.functions = {f};
+  p.parameters = {{"embed.weight", {7, 5}, 0}, {"norm.weight", {33}, 48}};
+  p.arenaElements = 1024;
   formats::Code code;
   code.target = "cpu:x86-64-v4";
   code.features = {"avx512f", "avx512bf16"};
