@@ -246,6 +246,22 @@ Status train(Options &options) {
   if (!sampler.isOk())
     return sampler.status();
 
+  // Where the run stood, before anything is compiled.
+  std::string fingerprint = config.fingerprint();
+  if (!checkpoints.empty()) {
+    Result<training::TrainState> before = training::readState(checkpoints.back());
+    if (!before.isOk())
+      return before.status();
+    if (std::string difference = TrainConfig::difference(before->config, fingerprint);
+        !difference.empty())
+      return Status(Code::File, "the run in '" + options.out + "' began with another configuration: " +
+                                    difference + "; undo that, or start another run (model.from "
+                                                 "takes its weights)");
+    if (before->data != dataFingerprint)
+      return Status(Code::File, "the run in '" + options.out + "' began with other data; give the "
+                                "same, or start another run (model.from takes its weights)");
+  }
+
   // The compiled model.
   std::string weightsPath = start.folder + "/model.safetensors";
   Result<formats::SafetensorsFile> file = formats::SafetensorsFile::open(weightsPath);
@@ -267,22 +283,12 @@ Status train(Options &options) {
     return trainer.status();
   OTODUS_RETURN_IF_ERROR(checkInterrupt());
 
-  // Where it stood.
   training::TrainState state;
-  std::string fingerprint = config.fingerprint();
   if (!checkpoints.empty()) {
     Result<training::TrainState> read = training::readCheckpoint(checkpoints.back(), **trainer);
     if (!read.isOk())
       return read.status();
     state = *read;
-    if (std::string difference = TrainConfig::difference(state.config, fingerprint);
-        !difference.empty())
-      return Status(Code::File, "the run in '" + options.out + "' began with another configuration: " +
-                                    difference + "; undo that, or start another run (model.from "
-                                                 "takes its weights)");
-    if (state.data != dataFingerprint)
-      return Status(Code::File, "the run in '" + options.out + "' began with other data; give the "
-                                "same, or start another run (model.from takes its weights)");
   }
   state.config = fingerprint;
   state.data = dataFingerprint;
