@@ -28,6 +28,8 @@ try:
 except (OSError, StopIteration):
     pass
 
-# %if ptxas: CUDA's assembler is at hand.
+# %if ptxas: CUDA's assembler is at hand, where the compiler looks for it.
+config.environment["PATH"] += os.pathsep + os.path.join(
+    os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin")
 if shutil.which("ptxas", path=config.environment["PATH"]):
     config.available_features.add("ptxas")

@@ -63,7 +63,7 @@ Status run(Options options) {
   if (!compiled.isOk())
     return compiled.status();
   if (!binary)
-    return writeOutput(options.output, compiled->text);
+    return writeOutput(options.output, compiled->text, request.emit == "cubin");
 
   formats::Artefact &artefact = compiled->artefact;
   formats::WeightSource embed;
@@ -119,11 +119,12 @@ void addCompile(CLI::App &app, Action &action) {
   CLI::App *sub = app.add_subcommand("compile", "a model to an artefact, or to any stage before");
   sub->add_option("MODEL", request.model, "model directory, .mlir file, or - for stdin")->required();
   sub->add_option("--target", request.targets,
-                  "cpu (default), cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4; several for one artefact")
+                  "cpu (default), cpu:x86-64-v4, sm_90a, sim:sm_90a ...; several for one artefact")
       ->delimiter(',');
   addCompileFlags(*sub, request.flags);
   sub->add_option("--emit", request.emit,
-                  "last stage: model, fused, kernel, llvm, asm or artefact (default)");
+                  "last stage: model, fused, kernel, then llvm, asm (CPU) or gpu, nvvm, ptx, cubin (GPU), "
+                  "or artefact (default)");
   sub->add_option("--from", request.from, "stage that the .mlir file is at (default: model)");
   sub->add_option("--save-stages", request.saveStages, "folder for one file per stage");
   sub->add_option("--weights", options->weights,

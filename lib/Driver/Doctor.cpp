@@ -9,8 +9,9 @@
 #include "OpenModel.h"
 #include "Output.h"
 
+#include "otodus/Runtime/Device.h"
+
 #include <cstdlib>
-#include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
 #include <sched.h>
@@ -97,28 +98,30 @@ Status doctor() {
   out += row("bf16 products", bf16,
              bf16 ? "AVX512-BF16" : "no AVX512-BF16: --dtype=bf16 works by way of f32, which is slower");
 
+  Result<runtime::CudaInfo> cuda = runtime::cudaInfo();
   std::ifstream version("/proc/driver/nvidia/version");
   std::string line;
-  bool kernelDriver = static_cast<bool>(std::getline(version, line));
-  void *cuda = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (cuda) {
-    int count = 0, number = 0;
-    auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(cuda, "cuInit"));
-    auto devices = reinterpret_cast<int (*)(int *)>(dlsym(cuda, "cuDeviceGetCount"));
-    auto driver = reinterpret_cast<int (*)(int *)>(dlsym(cuda, "cuDriverGetVersion"));
-    bool works = init && devices && init(0) == 0 && devices(&count) == 0;
-    if (driver)
-      driver(&number);
-    out += row("NVIDIA driver", works,
-               format("CUDA %d.%d, %d GPUs (this version compiles for the CPU only)", number / 1000,
-                      number % 1000 / 10, count));
-    dlclose(cuda);
+  if (cuda.isOk()) {
+    out += row("NVIDIA driver", true, format("CUDA %d.%d, PTX up to %s", cuda->driverVersion / 1000,
+                                             cuda->driverVersion % 1000 / 10, cuda->newestPtx.c_str()));
+    for (size_t i = 0; i < cuda->gpus.size(); ++i) {
+      const runtime::GpuInfo &gpu = cuda->gpus[i];
+      out += row(("GPU " + std::to_string(i)).c_str(), true,
+                 format("%s, %s, %lld processors, %s: --target=cuda --device=%zu", gpu.name.c_str(),
+                        gpu.chip.c_str(), (long long)gpu.processors,
+                        formatBytes(double(gpu.totalBytes)).c_str(), i));
+    }
   } else {
     out += row("NVIDIA driver", false,
-               kernelDriver ? "kernel module without libcuda.so.1" : "none; not needed by this version");
+               (std::getline(version, line) ? "the kernel has one, but: " : "") +
+                   cuda.status().message());
   }
+  Result<std::string> simulator = runtime::findSimulator();
+  out += row("simulator", simulator.isOk(),
+             simulator.isOk() ? *simulator + ": --target=sim:sm_90a" : simulator.status().message());
   std::string ptxas = findProgram("ptxas");
-  out += row("ptxas", !ptxas.empty(), ptxas.empty() ? "none; not needed by this version" : ptxas);
+  out += row("ptxas", !ptxas.empty(),
+             ptxas.empty() ? "none: artefacts for GPUs hold PTX only, which the driver translates" : ptxas);
 
   OTODUS_RETURN_IF_ERROR(writeStdout(out));
   if (!v3.empty())

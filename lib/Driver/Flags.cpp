@@ -31,6 +31,16 @@ void addRunFlags(CLI::App &app, ModelFlags &flags) {
   addCompileFlags(app, flags);
   app.add_option("--threads", flags.threads, "threads that compute (default: processors)")
       ->check(CLI::Range(0, 65536));
+  app.add_option("--device", flags.device, "which GPU, counted from 0 (default: 0)")
+      ->check(CLI::Range(0, 1023));
+  app.add_option("--device-timeout", flags.deviceTimeout,
+                 "seconds that a kernel (simulator) or a piece (GPU) may take (default: no limit)")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--device-check", flags.deviceCheck,
+               "wait for every kernel of a GPU, so that a fault names it; slow");
+  app.add_option("--sim", flags.sim,
+                 "how the simulator runs: check=none|fast|full, order=fifo|lifo|random[:SEED], "
+                 "async=late|early|mixed[:SEED], with commas");
   app.add_option("--tokenizer", flags.tokenizer,
                  "SentencePiece model instead of the one the configuration names");
   app.add_option("--cache-dir", flags.cacheDir,

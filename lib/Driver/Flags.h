@@ -13,7 +13,7 @@ namespace otodus::driver {
 
 /// --dtype, --checkpoint, -j, --remarks, --pass-pipeline, --load-pass-plugin, --timing.
 void addCompileFlags(CLI::App &app, ModelFlags &flags);
-/// Those, and --target, --threads, --tokenizer, --cache-dir, --no-cache.
+/// Those, and --target, --threads, --device*, --sim, --tokenizer, --cache-dir, --no-cache.
 void addRunFlags(CLI::App &app, ModelFlags &flags);
 
 /// "1,2,3" (also with spaces or newlines) as integers. `what` stands in messages.

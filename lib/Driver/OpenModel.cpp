@@ -210,6 +210,29 @@ CompileOptions compileOptions(const ModelFlags &flags, const std::string &target
   return options;
 }
 
+/// `flags` with a bare "cuda" as the chip that is there.
+Result<ModelFlags> resolveTarget(ModelFlags flags) {
+  if (flags.target != "cuda")
+    return flags;
+  Result<std::string> target = runtime::nativeCudaTarget(flags.device);
+  if (!target.isOk())
+    return target.status();
+  flags.target = *target;
+  return flags;
+}
+
+/// How `target` is opened; "" for what an artefact has code for.
+runtime::DeviceOptions deviceOptions(const ModelFlags &flags, const std::string &target) {
+  runtime::DeviceOptions options;
+  options.target = target.starts_with("sm_") ? "cuda:" + target : target;
+  options.index = flags.device;
+  options.timeout = flags.deviceTimeout;
+  options.checked = flags.deviceCheck;
+  options.sim = flags.sim;
+  options.report = [](const std::string &text) { note("simulator: " + text); };
+  return options;
+}
+
 enum class Kind { Directory, Module, Artefact };
 
 Result<Kind> kindOf(const std::string &path) {
@@ -320,7 +343,11 @@ std::string findWeights(const std::string &recorded, const std::string &modulePa
 
 } // namespace
 
-Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags) {
+Result<LoadedModel> openModel(const std::string &path, const ModelFlags &given) {
+  Result<ModelFlags> resolved = resolveTarget(given);
+  if (!resolved.isOk())
+    return resolved.status();
+  const ModelFlags &flags = *resolved;
   Result<Kind> kind = kindOf(path);
   if (!kind.isOk())
     return kind.status();
@@ -333,11 +360,16 @@ Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags) 
   loaded.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
   runtime::OpenOptions openOptions;
   openOptions.pool = loaded.pool;
+  openOptions.sessions = 1;
+  openOptions.device = deviceOptions(flags, flags.target);
 
   if (*kind == Kind::Artefact) {
-    if (flags.target != "cpu" && flags.target != "cpu:native")
-      return Status(Code::Usage, "--target chooses what to compile for, but " + path +
-                                     " is compiled already; leave it out");
+    // The default leaves the choice to the artefact; a processor's level is chosen when compiling.
+    if (flags.target == "cpu" || flags.target == "cpu:native")
+      openOptions.device.target.clear();
+    else if (flags.target.starts_with("cpu"))
+      return Status(Code::Usage, "--target=" + flags.target + " chooses what to compile for, but " +
+                                     path + " is compiled already; leave it out");
     if (!flags.passPipeline.empty() || !flags.plugins.empty())
       return Status(Code::Usage, "--pass-pipeline and --load-pass-plugin take part in compiling, "
                                  "but " + path + " is compiled already; leave them out");
@@ -405,9 +437,13 @@ Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags) 
 
 namespace {
 Result<LoadedModel> compileAndOpen(Result<mlir::OwningOpRef<mlir::ModuleOp>> module,
-                                   runtime::WeightSource &weights, const ModelFlags &flags) {
+                                   runtime::WeightSource &weights, const ModelFlags &given) {
   if (!module.isOk())
     return module.status();
+  Result<ModelFlags> resolved = resolveTarget(given);
+  if (!resolved.isOk())
+    return resolved.status();
+  const ModelFlags &flags = *resolved;
   Result<formats::Artefact> artefact = compile(**module, compileOptions(flags, flags.target));
   if (!artefact.isOk())
     return artefact.status();
@@ -417,6 +453,7 @@ Result<LoadedModel> compileAndOpen(Result<mlir::OwningOpRef<mlir::ModuleOp>> mod
   loaded.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
   runtime::OpenOptions openOptions;
   openOptions.pool = loaded.pool;
+  openOptions.device = deviceOptions(flags, flags.target);
   Result<std::shared_ptr<const runtime::Model>> model =
       runtime::Model::open(std::move(*artefact), &weights, openOptions);
   if (!model.isOk())

@@ -28,6 +28,10 @@ struct ModelFlags {
   std::string checkpoint;     ///< safetensors file instead of the one the model names
   std::string tokenizer;      ///< SentencePiece model instead of the configuration's
   int threads = 0;            ///< 0: one per processor
+  int device = 0;             ///< which GPU
+  double deviceTimeout = 0;   ///< seconds, 0: none
+  bool deviceCheck = false;   ///< wait for every kernel of a GPU
+  std::string sim;            ///< how the simulator checks: runtime::DeviceOptions::sim
   int jobs = 0;               ///< kernels compiled at the same time; 0: one per processor
   std::string cacheDir;       ///< "": $XDG_CACHE_HOME/otodus or ~/.cache/otodus
   bool noCache = false;

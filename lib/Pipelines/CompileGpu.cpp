@@ -2,7 +2,10 @@
 
 #include "CompileGpu.h"
 
+#include "otodus/Codegen/CPU/Machine.h"
+#include "otodus/Codegen/Sim/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
+#include "otodus/Target/ObjectCode.h"
 #include "otodus/Target/Ptx.h"
 
 using namespace mlir;
@@ -56,6 +59,40 @@ Status compilePtx(ModuleOp kernels, const Chip &chip, const CompileOptions &opti
   return Status::ok();
 }
 
+/// The same kernels as host code. Any x86-64-v3 machine runs it, as it does an artefact for that CPU.
+Status compileSim(ModuleOp kernels, const CompileOptions &options,
+                  std::vector<formats::Code> &code) {
+  std::vector<formats::Code::Entry> launches = kernelEntries(kernels);
+  OwningOpRef<ModuleOp> host = kernels.clone();
+  OTODUS_RETURN_IF_ERROR(runStage(
+      *host, options, "llvm", [](OpPassManager &pm) { pm.addPass(createNvvmToSim()); }));
+  if (options.afterStage)
+    options.afterStage(Stage::LLVM, *host);
+  if (options.stopAfter == Stage::LLVM)
+    return Status::ok();
+  Result<cpu::Machine> machine = cpu::machineFor("cpu:x86-64-v3");
+  if (!machine.isOk())
+    return machine.status();
+  CodeTarget target{options.target, machine->llvmCpu, machine->features, machine->requires_};
+  if (options.stopAfter == Stage::Assembly) {
+    Result<std::string> assembly = emitAssembly(*host, target);
+    if (assembly.isOk() && options.assembly)
+      *options.assembly = *assembly;
+    return assembly.status();
+  }
+  Result<formats::Code> made = emitCode(*host, target, options.threads);
+  if (!made.isOk())
+    return made.status();
+  made->kind = formats::CodeKind::Sim;
+  for (formats::Code::Entry &entry : launches)
+    for (const formats::Code::Entry &placed : made->entries)
+      if (placed.name == entry.name)
+        entry.offset = placed.offset;
+  made->entries = std::move(launches);
+  code.push_back(std::move(*made));
+  return Status::ok();
+}
+
 } // namespace
 
 Status compileGpuKernels(ModuleOp kernels, Stage from, const Chip &chip,
@@ -80,7 +117,7 @@ Status compileGpuKernels(ModuleOp kernels, Stage from, const Chip &chip,
       return Status::ok();
   }
   if (isSimulated(options.target))
-    return Status(Code::Target, "this compiler makes no code for " + options.target + " yet");
+    return compileSim(kernels, options, code);
   return compilePtx(kernels, chip, options, code);
 }
 

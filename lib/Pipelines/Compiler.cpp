@@ -210,16 +210,21 @@ std::optional<Stage> parseStage(const std::string &name) {
       .Default(std::nullopt);
 }
 
-/// Whether `stage` is one of only the other kind of target.
+/// Whether the target has the stage that a flag names.
 static Status checkStage(const char *flag, Stage stage, const CompileOptions &options) {
-  bool gpu = stage == Stage::Gpu || stage == Stage::NVVM || stage == Stage::Ptx ||
-             stage == Stage::Cubin;
-  bool cpu = stage == Stage::LLVM || stage == Stage::Assembly;
-  if (isGpuTarget(options.target) ? !cpu : !gpu)
+  bool gpu = isGpuTarget(options.target), sim = isSimulated(options.target), has = true;
+  if (stage == Stage::Gpu || stage == Stage::NVVM)
+    has = gpu;
+  else if (stage == Stage::LLVM || stage == Stage::Assembly)
+    has = !gpu || (sim && flag == StringRef("--emit"));
+  else if (stage == Stage::Ptx || stage == Stage::Cubin)
+    has = gpu && !sim;
+  if (has)
     return Status::ok();
   return Status(Code::Usage, std::string(flag) + " names a stage that the target '" +
                                  options.target + "' does not have; a CPU has llvm and asm, a GPU "
-                                                  "gpu, nvvm, ptx and cubin");
+                                                  "gpu, nvvm, ptx and cubin, the simulator gpu, "
+                                                  "nvvm, llvm and asm");
 }
 
 Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options) {

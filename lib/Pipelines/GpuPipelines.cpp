@@ -43,7 +43,9 @@ void buildGpuKernelStage(OpPassManager &pm, const std::string &target) {
 
 void buildGpuStage(OpPassManager &pm, const std::string &target) {
   OpPassManager &functions = pm.nest<func::FuncOp>();
-  functions.addPass(createDistributeTiles());
+  DistributeTilesOptions distribute;
+  distribute.target = target;
+  functions.addPass(createDistributeTiles(distribute));
   addCleanup(functions);
   addGate(pm, "gpu");
 }

@@ -158,10 +158,13 @@ void AsyncUnit::advance(Mbarrier &barrier) {
   barrier.arriving = ClockRef();
   std::vector<Mbarrier::Waiter> rest;
   for (const Mbarrier::Waiter &waiter : barrier.waiting)
-    if (barrier.phase > waiter.phase)
+    if (barrier.phase > waiter.phase) {
+      // Now, and not when it runs: arrivals of later phases are not what it has waited for.
+      team.shadow.acquire(waiter.thread->agent, barrier.completed);
       team.wake(*waiter.thread);
-    else
+    } else {
       rest.push_back(waiter);
+    }
   barrier.waiting = std::move(rest);
 }
 

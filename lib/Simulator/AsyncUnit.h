@@ -70,14 +70,15 @@ struct Accumulator {
   std::vector<Product> products;
 };
 
-/// A warp group's products.
+/// A warp group's products. Each warp commits, waits and reads by itself (PTX ISA: "a wgmma-group
+/// per warp"), so that what one warp has waited for says nothing of the others.
 struct WarpGroupState {
-  uint32_t stream = 0;
+  uint32_t streams[4] = {0, 0, 0, 0}; ///< per warp; 0: none yet
   bool fenced = false;      ///< a wgmma.fence since registers could last change
   uint64_t committed = 0;   ///< groups
   uint32_t uncommitted = 0; ///< products
   struct Group {
-    ClockRef clock;
+    ClockRef clocks[4];
     uint32_t products;
   };
   std::deque<Group> groups; ///< committed and not covered, oldest first

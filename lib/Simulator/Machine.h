@@ -62,14 +62,19 @@ struct Warp {
 
 /// A named barrier of a block.
 struct BarrierState {
+  /// What has come of one warp.
+  struct Arrivals {
+    const OtodusSimSite *site = nullptr;
+    uint32_t lanes = 0;
+    bool announces = false; ///< barrier.arrive: nobody waits
+  };
   uint32_t needed = 0;  ///< threads, 0: nobody is here
-  uint32_t arrived = 0; ///< including those that only announced themselves
+  uint32_t arrived = 0; ///< threads since it last completed
   bool full = false;    ///< all threads of the block (no count given)
   uint32_t reduced[3] = {0, 1, 0};     ///< popc, and, or of those who arrived
   uint32_t lastReduced[3] = {0, 1, 0}; ///< of the last time it completed
-  std::vector<Thread *> waiting;
-  std::vector<const OtodusSimSite *> warpSite; ///< per warp: where its lanes are, null: none yet
-  ClockRef clock; ///< what those who arrived knew
+  std::vector<Arrivals> warps;
+  ClockRef clock; ///< what those who only arrived knew
 };
 
 struct Block {
@@ -213,6 +218,7 @@ private:
   void checkExited(Block &block);
   void reportExited(Block &block, BarrierState &barrier);
   void completeBarrier(Block &block, BarrierState &barrier, Thread *runs);
+  bool barrierIsComplete(const Block &block, const BarrierState &barrier) const;
   bool progress();
   void reportDeadlock();
   [[noreturn]] void stop(TeamEnd end);
@@ -228,6 +234,7 @@ private:
   std::vector<std::unique_ptr<AsyncOperation>> deferred;
   std::unique_ptr<AsyncOperation> running; ///< held here, since it may end in a fault
   uint32_t live = 0;
+  std::vector<Thread *> barrierThreads; ///< of the barrier that completes; kept for its memory
   uint32_t ticks = 0;
   TeamEnd end = TeamEnd::Finished;
 

@@ -29,7 +29,7 @@ static void block(Thread &thread, const OtodusSimSite &site, Mbarrier &barrier,
   Team &team = *thread.team;
   if (!isOver(barrier, stateOrParity)) {
     barrier.waiting.push_back({&thread, barrier.phase});
-    team.wait(thread, site, "for an mbarrier");
+    return team.wait(thread, site, "for an mbarrier");
   }
   team.shadow.acquire(thread.agent, barrier.completed);
 }

@@ -131,30 +131,66 @@ void Team::collectGroup(Thread &thread, const OtodusSimSite &site, uint64_t *slo
 // Blocks
 //===----------------------------------------------------------------------===//
 
+/// Lanes that warp `warp` of the block has.
+static uint32_t presentLanes(const Block &block, uint32_t warp) {
+  uint32_t lanes = block.threadCount - warp * 32;
+  return lanes >= 32 ? ~0u : (1u << lanes) - 1;
+}
+
+/// Lets those go on who stand at the barrier in warps that have arrived as a whole, except `runs`,
+/// which runs already. Others stay for the next time.
 void Team::completeBarrier(Block &block, BarrierState &barrier, Thread *runs) {
   ++counters.barriers;
-  bool wholeTeam = barrier.full && blocks.size() == 1 && !barrier.clock &&
-                   barrier.waiting.size() + block.exited == block.threadCount;
-  if (wholeTeam) {
+  std::vector<Thread *> &free = barrierThreads;
+  free.clear();
+  bool left = false;
+  for (uint32_t warp = 0; warp < block.warps.size(); ++warp) {
+    BarrierState::Arrivals &arrivals = barrier.warps[warp];
+    if (!arrivals.lanes)
+      continue;
+    if (!barrier.full &&
+        (arrivals.lanes | block.warps[warp].exited) != presentLanes(block, warp)) {
+      left = true;
+      continue;
+    }
+    if (!arrivals.announces)
+      for (uint32_t lanes = arrivals.lanes; lanes; lanes &= lanes - 1)
+        free.push_back(&block.threads[warp * 32 + uint32_t(__builtin_ctz(lanes))]);
+    arrivals = {};
+  }
+  if (barrier.full && blocks.size() == 1 && !barrier.clock) {
     shadow.synchroniseTeam();
   } else {
     if (barrier.clock)
-      for (Thread *thread : barrier.waiting)
+      for (Thread *thread : free)
         shadow.acquire(thread->agent, barrier.clock);
-    shadow.synchronise(barrier.waiting.data(), barrier.waiting.size());
+    shadow.synchronise(free.data(), free.size());
   }
-  for (Thread *thread : barrier.waiting)
+  for (Thread *thread : free)
     if (thread != runs)
       wake(*thread);
-  barrier.lastReduced[0] = barrier.reduced[0];
-  barrier.lastReduced[1] = barrier.reduced[1];
-  barrier.lastReduced[2] = barrier.reduced[2];
+  for (int i = 0; i < 3; ++i)
+    barrier.lastReduced[i] = barrier.reduced[i];
   barrier.reduced[0] = barrier.reduced[2] = 0;
   barrier.reduced[1] = 1;
-  barrier.waiting.clear();
-  barrier.warpSite.clear();
   barrier.clock = ClockRef();
-  barrier.needed = barrier.arrived = 0;
+  barrier.arrived = 0;
+  if (!left)
+    barrier.needed = 0;
+}
+
+/// Whether all who are needed have come. Hardware counts whole warps: a warp is here when all its
+/// lanes are that have not returned.
+bool Team::barrierIsComplete(const Block &block, const BarrierState &barrier) const {
+  if (barrier.full)
+    return barrier.arrived && barrier.arrived + block.exited == block.threadCount;
+  uint32_t threads = 0;
+  for (uint32_t warp = 0; warp < block.warps.size(); ++warp) {
+    uint32_t lanes = barrier.warps[warp].lanes;
+    if (lanes && (lanes | block.warps[warp].exited) == presentLanes(block, warp))
+      threads += 32;
+  }
+  return threads == barrier.needed;
 }
 
 void Team::barrier(Thread &thread, const OtodusSimSite &site, uint32_t id, uint32_t count,
@@ -173,71 +209,72 @@ void Team::barrier(Thread &thread, const OtodusSimSite &site, uint32_t id, uint3
   if (barrier.needed == 0) {
     barrier.needed = needed;
     barrier.full = count == 0;
-    barrier.warpSite.assign(block.warps.size(), nullptr);
+    barrier.warps.assign(block.warps.size(), {});
   } else if (barrier.needed != needed) [[unlikely]] {
     fault(thread, site, FindingKind::BarrierCount,
           "barrier " + std::to_string(id) + " is to count " + std::to_string(needed) +
               " threads here, but " + std::to_string(barrier.arrived) +
               " threads are at it with a count of " + std::to_string(barrier.needed));
   }
-  const OtodusSimSite *&warpSite = barrier.warpSite[thread.warpid];
-  if (!warpSite) {
-    warpSite = &site;
-  } else if (warpSite != &site) [[unlikely]] {
+  BarrierState::Arrivals &mine = barrier.warps[thread.warpid];
+  if (!mine.lanes) {
+    mine.site = &site;
+    mine.announces = arriveOnly;
+  } else if (mine.site != &site) [[unlikely]] {
     {
       std::string text = describe(site) + ": thread " + std::to_string(thread.index) +
                          " arrives at barrier " + std::to_string(id) +
                          ", but other lanes of its warp " + std::to_string(thread.warpid) +
-                         " are at " + describe(*warpSite) + " (" + who(thread) + ")";
-      report({FindingKind::DivergentBarrier, &site, warpSite, std::move(text)});
+                         " are at " + describe(*mine.site) + " (" + who(thread) + ")";
+      report({FindingKind::DivergentBarrier, &site, mine.site, std::move(text)});
     }
     stop(TeamEnd::Fault);
-  }
-  if (++barrier.arrived > barrier.needed) [[unlikely]]
+  } else if (mine.lanes >> thread.laneid & 1) [[unlikely]] {
     fault(thread, site, FindingKind::BarrierCount,
-          "is thread number " + std::to_string(barrier.arrived) + " at barrier " +
-              std::to_string(id) + ", which counts " + std::to_string(barrier.needed));
+          "arrives at barrier " + std::to_string(id) +
+              " a second time before those it counts have come");
+  }
+  mine.lanes |= 1u << thread.laneid;
+  ++barrier.arrived;
   barrier.reduced[0] += predicate != 0;
   barrier.reduced[1] &= predicate != 0;
   barrier.reduced[2] |= predicate != 0;
-  if (arriveOnly) {
+  if (arriveOnly)
     barrier.clock = shadow.join(barrier.clock, shadow.release(thread.agent));
-    if (barrier.arrived == barrier.needed)
-      completeBarrier(block, barrier, nullptr);
-    return;
-  }
-  barrier.waiting.push_back(&thread);
-  if (barrier.full && block.exited) [[unlikely]]
-    reportExited(block, barrier);
-  if (barrier.arrived == barrier.needed ||
-      (barrier.full && barrier.arrived + block.exited == block.threadCount))
+  if (barrierIsComplete(block, barrier)) {
+    if (barrier.full && block.exited) [[unlikely]]
+      reportExited(block, barrier);
     return completeBarrier(block, barrier, &thread);
-  wait(thread, site, "for the block's barrier");
+  }
+  if (!arriveOnly)
+    wait(thread, site, "for the block's barrier");
 }
 
 void Team::reportExited(Block &block, BarrierState &barrier) {
-  const OtodusSimSite &site = *barrier.warpSite[barrier.waiting.front()->warpid];
-  if (reports.repeated(FindingKind::EarlyExit, &site, nullptr))
+  const OtodusSimSite *site = nullptr;
+  for (const BarrierState::Arrivals &arrivals : barrier.warps)
+    site = site ? site : arrivals.lanes ? arrivals.site : nullptr;
+  if (!site || reports.repeated(FindingKind::EarlyExit, site, nullptr))
     return;
   std::vector<uint32_t> gone;
   for (uint32_t i = 0; i < block.threadCount; ++i)
     if (block.threads[i].state == ThreadState::Done)
       gone.push_back(i);
-  report({FindingKind::EarlyExit, &site, nullptr,
-          describe(site) + ": a barrier of all " + std::to_string(block.threadCount) +
+  report({FindingKind::EarlyExit, site, nullptr,
+          describe(*site) + ": a barrier of all " + std::to_string(block.threadCount) +
               " threads, but threads " + ranges(gone) + " have returned (" +
               blockName(*launch, block.linear) + ")"});
 }
 
-/// Threads that have returned never arrive: says so, and lets a barrier of the whole block go on
-/// without them, as hardware does.
+/// Threads that have returned never arrive: a barrier of the whole block goes on without them, as
+/// hardware does, but is reported.
 void Team::checkExited(Block &block) {
   for (BarrierState &barrier : block.barriers) {
-    if (!barrier.full || barrier.waiting.empty())
+    if (!barrier.needed || !barrierIsComplete(block, barrier))
       continue;
-    reportExited(block, barrier);
-    if (barrier.arrived + block.exited == block.threadCount)
-      completeBarrier(block, barrier, nullptr);
+    if (barrier.full)
+      reportExited(block, barrier);
+    completeBarrier(block, barrier, nullptr);
   }
 }
 

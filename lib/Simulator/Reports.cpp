@@ -32,10 +32,17 @@ const char *kindName(FindingKind kind) {
   return "finding";
 }
 
+/// Whoever of two racing ops comes second reports it, which depends on the order of threads.
+static bool sameOps(const Finding &finding, FindingKind kind, const OtodusSimSite *site,
+                    const OtodusSimSite *other) {
+  return finding.kind == kind && ((finding.site == site && finding.other == other) ||
+                                  (other && finding.site == other && finding.other == site));
+}
+
 bool TeamReports::repeated(FindingKind kind, const OtodusSimSite *site,
                            const OtodusSimSite *other) {
   for (Finding &finding : findings_)
-    if (finding.kind == kind && finding.site == site && finding.other == other) {
+    if (sameOps(finding, kind, site, other)) {
       ++finding.count;
       return true;
     }
@@ -43,10 +50,9 @@ bool TeamReports::repeated(FindingKind kind, const OtodusSimSite *site,
 }
 
 void TeamReports::add(Finding finding) {
-  uint64_t count = finding.count;
   for (Finding &known : findings_)
-    if (known.kind == finding.kind && known.site == finding.site && known.other == finding.other) {
-      known.count += count;
+    if (sameOps(known, finding.kind, finding.site, finding.other)) {
+      known.count += finding.count;
       return;
     }
   findings_.push_back(std::move(finding));

@@ -120,11 +120,6 @@ public:
   uint32_t streamAgent(uint32_t stream) const { return agents_ - 1 - stream; }
   /// `agent` knows what `from` knows, and no more.
   void fork(uint32_t agent, uint32_t from);
-  /// `agent` knows `clock`, and no more.
-  void assume(uint32_t agent, const ClockRef &clock) {
-    if (enabled_)
-      known_[agent] = clock;
-  }
   /// What the agent knows of ordinary writes, the asynchronous proxy may see from now on.
   void fenceProxy(uint32_t agent);
   /// Reports ordinary writes to shared memory that an operation of `thread` may not see.
@@ -142,9 +137,9 @@ public:
 
   uint64_t loads = 0, stores = 0;
 
-  /// Compares what several host threads saw of global memory in one launch.
+  /// Compares what several host threads saw of global memory in one launch, up to team `last`.
   static void merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
-                    const LaunchState &launch, TeamReports &reports);
+                    const LaunchState &launch, uint64_t last, TeamReports &reports);
   /// Team that was running when `clock` was given out.
   uint64_t teamAt(uint32_t clock) const;
 

@@ -66,7 +66,8 @@ void Shadow::outOfBounds(Thread &thread, const OtodusSimSite &site, uint64_t add
   if (Block *block = team_->sharedOwner(address)) {
     text += "shared byte " + std::to_string(address & (kSharedStride - 1)) + ", but the block has " +
             std::to_string(block->sharedBytes) + " bytes of shared memory";
-  } else if (const Allocation *range = memory_->nearest(address)) {
+  } else if (const Allocation *range = memory_->find(address) ? memory_->find(address)
+                                                              : memory_->nearest(address)) {
     uint64_t end = range->base + range->bytes;
     text += address < range->base
                 ? std::to_string(range->base - address) + " bytes before the start of '" +
@@ -92,7 +93,7 @@ void Shadow::misaligned(Thread &thread, const OtodusSimSite &site, uint64_t addr
 }
 
 void Shadow::merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
-                   const LaunchState &launch, TeamReports &reports) {
+                   const LaunchState &launch, uint64_t last, TeamReports &reports) {
   // A byte that one host thread's teams wrote must not have been touched by another's.
   struct Seen {
     const Shadow *shadow = nullptr;
@@ -113,10 +114,11 @@ void Shadow::merge(GlobalMemory &memory, const std::vector<Shadow *> &shadows,
                      const Seen &b, bool bWrote) {
     const OtodusSimSite &siteA = launch.sites[aWrote ? a.writeSite : a.readSite];
     const OtodusSimSite &siteB = launch.sites[bWrote ? b.writeSite : b.readSite];
-    if (reports.repeated(FindingKind::BlocksCollide, &siteA, &siteB))
-      return;
     uint64_t teamA = a.shadow->teamAt(aWrote ? a.writeClock : a.readClock);
     uint64_t teamB = b.shadow->teamAt(bWrote ? b.writeClock : b.readClock);
+    if (teamA > last || teamB > last ||
+        reports.repeated(FindingKind::BlocksCollide, &siteA, &siteB))
+      return;
     auto name = [&](uint64_t team) {
       return launch.teamBlocks == 1 ? blockName(launch, team) : "cluster " + std::to_string(team);
     };

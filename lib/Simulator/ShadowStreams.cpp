@@ -59,7 +59,7 @@ void Shadow::checkProxy(Thread &thread, const OtodusSimSite &site, uint64_t addr
   if (!enabled_)
     return;
   Block *block = team_->sharedOwner(address);
-  if (!block)
+  if (!block || (address & (kSharedStride - 1)) + bytes > block->sharedBytes)
     return;
   const Cell *cells = shared_.data() + size_t(block->rank) * wordsPerBlock_;
   uint32_t lastWriter = ~0u, lastClock = 0;

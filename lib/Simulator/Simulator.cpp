@@ -215,7 +215,7 @@ OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunc
     std::vector<Shadow *> shadows;
     for (uint32_t worker = 0; worker < workers; ++worker)
       shadows.push_back(&simulator->workers[worker]->shadow);
-    Shadow::merge(simulator->memory, shadows, state, all);
+    Shadow::merge(simulator->memory, shadows, state, stopAt, all);
   }
   for (const auto &range : simulator->memory.ranges())
     range->pages.clear();

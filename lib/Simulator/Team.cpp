@@ -116,8 +116,9 @@ void Team::start(const LaunchState &state, uint64_t number, uint32_t worker) {
     block.warps.assign(warps, Warp());
     for (BarrierState &barrier : block.barriers) {
       barrier.needed = barrier.arrived = 0;
-      barrier.waiting.clear();
-      barrier.warpSite.clear();
+      barrier.warps.clear();
+      barrier.reduced[0] = barrier.reduced[2] = 0;
+      barrier.reduced[1] = 1;
       barrier.clock = ClockRef();
     }
     uint32_t clusterId[3] = {0, 0, 0}, inCluster[3] = {0, 0, 0}, clusterCount[3];

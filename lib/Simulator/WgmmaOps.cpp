@@ -153,8 +153,9 @@ WarpGroupState &stateOf(Collective &collective) {
   WarpGroupState &state = unit.warpGroups[collective.block.rank *
                                               (collective.block.threadCount / 128) +
                                           collective.first->index / 128];
-  if (!state.stream)
-    state.stream = unit.newStream();
+  if (!state.streams[0])
+    for (uint32_t &stream : state.streams)
+      stream = unit.newStream();
   return state;
 }
 
@@ -171,18 +172,19 @@ uint64_t uniform(Collective &collective, uint32_t operand, const char *what) {
   return value;
 }
 
-/// What the first thread of each warp knows when it issues a product.
-struct Knowledge {
-  ClockRef warps[4];
-  explicit Knowledge(Collective &collective) {
+/// The stand-ins of the four warps' reads, knowing what the warps' first threads know.
+struct Readers {
+  Thread *warps[4];
+  Readers(Collective &collective, WarpGroupState &state) {
     for (uint32_t warp = 0; warp < 4; ++warp)
-      warps[warp] = collective.team.shadow.release(collective.thread(32 * warp).agent);
+      warps[warp] = &collective.team.asyncUnit->fork(state.streams[warp],
+                                                     collective.thread(32 * warp));
   }
 };
 
 /// Checks a descriptor, then the reads of its matrix: `rows` by 16.
-void checkMatrix(Collective &collective, WarpGroupState &state, const Knowledge &knowledge,
-                 uint64_t bits, bool transpose, uint32_t rows, bool isA) {
+void checkMatrix(Collective &collective, const Readers &readers, uint64_t bits, bool transpose,
+                 uint32_t rows, bool isA) {
   Team &team = collective.team;
   Thread &lead = collective.thread(0);
   Descriptor d = decode(bits);
@@ -207,17 +209,12 @@ void checkMatrix(Collective &collective, WarpGroupState &state, const Knowledge 
   Shadow &shadow = team.shadow;
   if (!shadow.enabled())
     return;
-  AsyncUnit &unit = *team.asyncUnit;
   uint64_t base = uint64_t(collective.block.shared);
-  uint32_t warp = 4;
-  Thread &agent = unit.fork(state.stream, lead);
   forEachChunk(d, base, transpose, rows, [&](uint64_t address, uint32_t outer, uint32_t chunk) {
-    // Each warp reads its own rows of A. Of B all read everything: a quarter is checked for each.
-    uint32_t by = transpose ? chunk * 8 * 4 / rows : outer * 4 / rows;
-    if (by != warp)
-      shadow.assume(agent.agent, knowledge.warps[warp = by]);
+    // Each warp reads its own rows of A, and all of B: a quarter of that is checked for each.
+    uint32_t warp = transpose ? chunk * 8 * 4 / rows : outer * 4 / rows;
+    shadow.load(*readers.warps[warp], collective.site, address, 16, 1);
     shadow.checkProxy(collective.thread(32 * warp), collective.site, address, 16);
-    shadow.load(agent, collective.site, address, 16, 1);
   });
 }
 
@@ -288,9 +285,10 @@ void issue(Collective &collective, const Product &product, uint32_t accumulatorO
 void finishGroups(Collective &collective, WarpGroupState &state, uint64_t left) {
   Team &team = collective.team;
   state.fenced = false;
-  ClockRef clock;
+  ClockRef clocks[4];
   while (state.groups.size() > left) {
-    clock = std::move(state.groups.front().clock);
+    for (uint32_t warp = 0; warp < 4; ++warp)
+      clocks[warp] = std::move(state.groups.front().clocks[warp]);
     team.shadow.open -= state.groups.front().products;
     state.groups.pop_front();
   }
@@ -301,9 +299,8 @@ void finishGroups(Collective &collective, WarpGroupState &state, uint64_t left) 
         execute(accumulator, product, uint64_t(collective.block.shared));
   for (Accumulator &accumulator : state.accumulators)
     std::erase_if(accumulator.products, [&](const Product &p) { return p.group < first; });
-  if (clock)
-    for (uint32_t t = 0; t < 128; ++t)
-      team.shadow.acquire(collective.thread(t).agent, clock);
+  for (uint32_t t = 0; t < 128; ++t)
+    team.shadow.acquire(collective.thread(t).agent, clocks[t / 32]);
 }
 
 } // namespace
@@ -314,7 +311,10 @@ void wgmmaFence(Collective &collective) { stateOf(collective).fenced = true; }
 
 void wgmmaCommit(Collective &collective) {
   WarpGroupState &state = stateOf(collective);
-  state.groups.push_back({collective.team.asyncUnit->finish(state.stream), state.uncommitted});
+  WarpGroupState::Group &group = state.groups.emplace_back();
+  for (uint32_t warp = 0; warp < 4; ++warp)
+    group.clocks[warp] = collective.team.asyncUnit->finish(state.streams[warp]);
+  group.products = state.uncommitted;
   state.uncommitted = 0;
   ++state.committed;
 }
@@ -329,10 +329,9 @@ void wgmma(Collective &collective) {
   product.scale = uniform(collective, 3, "the flag that keeps the accumulator") & 1;
   product.transposeA = collective.attribute(0) > 0;
   product.transposeB = collective.attribute(1) > 0;
-  Knowledge knowledge(collective);
-  checkMatrix(collective, state, knowledge, product.a, product.transposeA, 64, true);
-  checkMatrix(collective, state, knowledge, product.b, product.transposeB,
-              2 * collective.site.lanes, false);
+  Readers readers(collective, state);
+  checkMatrix(collective, readers, product.a, product.transposeA, 64, true);
+  checkMatrix(collective, readers, product.b, product.transposeB, 2 * collective.site.lanes, false);
   issue(collective, product, 2, /*inRegisters=*/false);
 }
 
@@ -344,7 +343,7 @@ void wgmmaRegisters(Collective &collective) {
   product.b = uniform(collective, 4, "the descriptor of B");
   product.scale = uniform(collective, 6, "the flag that keeps the accumulator") & 1;
   product.transposeB = collective.attribute(0) > 0;
-  checkMatrix(collective, state, Knowledge(collective), product.b, product.transposeB,
+  checkMatrix(collective, Readers(collective, state), product.b, product.transposeB,
               2 * collective.site.lanes, false);
   issue(collective, product, 5, /*inRegisters=*/true);
 }

@@ -155,16 +155,8 @@ void append(std::string &all, llvm::StringRef text) {
 
 } // namespace
 
-Result<formats::Code> emitPtx(mlir::ModuleOp module, const PtxTarget &target, int threads) {
-  initialize();
-  mlir::MLIRContext *mlirContext = module->getContext();
-  mlir::registerBuiltinDialectTranslation(*mlirContext);
-  mlir::registerLLVMDialectTranslation(*mlirContext);
-  mlir::registerNVVMDialectTranslation(*mlirContext);
-
-  formats::Code code;
-  code.kind = formats::CodeKind::PTX;
-  code.ptxVersion = target.ptxVersion;
+std::vector<formats::Code::Entry> kernelEntries(mlir::ModuleOp module) {
+  std::vector<formats::Code::Entry> entries;
   for (auto function : module.getOps<mlir::LLVM::LLVMFuncOp>()) {
     if (!function->hasAttr(mlir::NVVM::NVVMDialect::getKernelFuncAttrName()))
       continue;
@@ -178,8 +170,22 @@ Result<formats::Code> emitPtx(mlir::ModuleOp module, const PtxTarget &target, in
     if (auto cluster = function->getAttrOfType<mlir::DenseI32ArrayAttr>(
             mlir::NVVM::NVVMDialect::getClusterDimAttrName()))
       entry.cluster = cluster[0];
-    code.entries.push_back(entry);
+    entries.push_back(entry);
   }
+  return entries;
+}
+
+Result<formats::Code> emitPtx(mlir::ModuleOp module, const PtxTarget &target, int threads) {
+  initialize();
+  mlir::MLIRContext *mlirContext = module->getContext();
+  mlir::registerBuiltinDialectTranslation(*mlirContext);
+  mlir::registerLLVMDialectTranslation(*mlirContext);
+  mlir::registerNVVMDialectTranslation(*mlirContext);
+
+  formats::Code code;
+  code.kind = formats::CodeKind::PTX;
+  code.ptxVersion = target.ptxVersion;
+  code.entries = kernelEntries(module);
 
   // Instructions that LLVM has no intrinsic for become assembly, in a copy: the simulator wants
   // them as they are.

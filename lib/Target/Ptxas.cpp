@@ -59,7 +59,8 @@ bool isSerialisation(llvm::StringRef line) {
 
 Result<std::string> findPtxas(const std::string &wanted) {
   if (!wanted.empty()) {
-    if (auto found = llvm::sys::findProgramByName(wanted))
+    auto found = llvm::sys::findProgramByName(wanted);
+    if (found && llvm::sys::fs::can_execute(*found))
       return *found;
     return Status(Code::Target, "--ptxas=" + wanted + " is no program that can be run");
   }

@@ -212,10 +212,14 @@ struct GpuInfo {
 };
 struct CudaInfo {
   int driverVersion = 0;        ///< 12040 is CUDA 12.4
+  std::string newestPtx;        ///< "8.4"
   std::vector<GpuInfo> gpus;
 };
 /// Code::Target with the reason if there is no usable driver.
 Result<CudaInfo> cudaInfo(const std::string &library = "");
+/// The target for GPU `index`, with all its instructions: "cuda:sm_90a". Errors of cudaInfo, and
+/// Code::Target if there is no such GPU.
+Result<std::string> nativeCudaTarget(int index, const std::string &library = "");
 /// The file the simulator was found in; Code::Target if there is none.
 Result<std::string> findSimulator(const std::string &library = "");
 

@@ -18,6 +18,10 @@
 
 namespace otodus {
 
+/// Name, threads per block, bytes of shared memory, cluster and tensor maps of each kernel of a module at
+/// the NVVM stage, in order: what a host must know to launch it.
+std::vector<formats::Code::Entry> kernelEntries(mlir::ModuleOp module);
+
 /// What LLVM and ptxas are told about a chip.
 struct PtxTarget {
   std::string chip;    ///< for messages: "sm_90a"

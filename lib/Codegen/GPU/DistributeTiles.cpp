@@ -30,13 +30,10 @@ using namespace mlir;
 namespace otodus::gpu {
 namespace {
 
-/// Rows up to which a product is read-bound: each row repeats the work, not the reading.
-constexpr int64_t kDotRows = 8;
-
 class RowKernel {
 public:
-  explicit RowKernel(func::FuncOp function)
-      : function(function), b(function.getContext()), s(b, function.getLoc()), values(s) {}
+  RowKernel(func::FuncOp function, const Chip &chip)
+      : function(function), chip(chip), b(function.getContext()), s(b, function.getLoc()), values(s) {}
 
   LogicalResult run();
 
@@ -54,6 +51,7 @@ private:
   void columns(int64_t width, int64_t count, function_ref<void(Value, Value)> body);
 
   func::FuncOp function;
+  const Chip &chip;
   OpBuilder b;
   SimtBuilder s;
   TileEvaluator values;
@@ -180,10 +178,8 @@ LogicalResult RowKernel::product(ArrayRef<ProductTile> tiles, bool last) {
   plan.termTile = schedule.getKTile().value_or(kWarp);
   plan.stages = schedule.getStages().value_or(2);
   plan.overlay = "operands" + std::to_string(products++) + ".";
-  plan.form = tile.rows <= kDotRows  ? ProductForm::Dot
-              : tile.element.isF32() ? ProductForm::Fma
-                                     : ProductForm::Mma;
-  bool fits = plan.form == ProductForm::Dot ||
+  plan.form = formFor(chip, tile.element, tile.rows, tile.columns, threads);
+  bool fits = plan.form == ProductForm::Dot || plan.form == ProductForm::Wgmma ||
               (plan.form == ProductForm::Mma ? fitsMma(tile.rows, tile.columns, threads)
                                              : fitsFma(tile.rows, tile.columns, threads));
   bool halves = llvm::isPowerOf2_64(plan.termTile) && plan.termTile >= 16;
@@ -434,7 +430,12 @@ struct DistributeTiles : impl::DistributeTilesBase<DistributeTiles> {
 
   void runOnOperation() override {
     auto function = cast<func::FuncOp>(getOperation());
-    if (function->hasAttr("mega.row_kernel") && failed(gpu::RowKernel(function).run()))
+    Result<Chip> chip = chipFor(target);
+    if (!chip.isOk()) {
+      function.emitError(chip.status().message());
+      return signalPassFailure();
+    }
+    if (function->hasAttr("mega.row_kernel") && failed(gpu::RowKernel(function, *chip).run()))
       signalPassFailure();
   }
 };

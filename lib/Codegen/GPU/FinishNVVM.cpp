@@ -116,6 +116,9 @@ private:
     function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
     function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                       b.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
+    // One block on an SM is enough: without a word ptxas would rather spill than give up a second.
+    function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                      IntegerAttr::get(IntegerType::get(&getContext(), 32), 1));
     if (auto cluster = function->getAttrOfType<IntegerAttr>("gk.cluster"))
       if (cluster.getInt() > 1)
         function->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),

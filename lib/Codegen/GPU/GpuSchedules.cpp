@@ -24,8 +24,6 @@ using otodus::mega::RowRole;
 namespace otodus {
 namespace {
 
-/// Rows up to which a product is a product of few rows (gpu::ProductForm::Dot).
-constexpr int64_t kDotRows = 8;
 /// Value columns of a block of attention: every share computes the scores again.
 constexpr int64_t kAttentionColumns = 256;
 
@@ -97,7 +95,7 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
     int64_t columns = *schedule.getColumnBlock();
     int64_t c = 4 * rows * gpu::accumulatorPitch(columns);
     own += summed ? 0 : sums; // C of all products but the last
-    if (rows <= kDotRows) {
+    if (rows <= gpu::kDotRows) {
       own += rows * terms * bytes;
       sums = c;
       continue;
@@ -314,7 +312,7 @@ mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile) {
       columns = shareOf(columns, 64);
     if (rowTile <= 16)
       threads = std::min<int64_t>(threads, 128);
-    if (rowTile > kDotRows)
+    if (rowTile > gpu::kDotRows)
       threads = threadsFor(bf16, rowTile, columns, threads);
   }
   return threads ? mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt,

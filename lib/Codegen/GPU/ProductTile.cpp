@@ -9,6 +9,17 @@ using namespace mlir;
 
 namespace otodus::gpu {
 
+ProductForm formFor(const Chip &chip, Type element, int64_t rows, int64_t columns,
+                    int64_t threads) {
+  if (rows <= kDotRows)
+    return ProductForm::Dot;
+  if (element.isF32())
+    return ProductForm::Fma;
+  if (chip.matrixUnit == MatrixUnit::WarpGroup && fitsWgmma(rows, columns, threads))
+    return ProductForm::Wgmma;
+  return ProductForm::Mma;
+}
+
 //===----------------------------------------------------------------------===//
 // Shapes
 //===----------------------------------------------------------------------===//
@@ -69,12 +80,11 @@ SmallVector<Axis> ProductTile::rightAt(Value column, Value term, int64_t count,
 
 static int64_t widthOf(Type element) { return element.getIntOrFloatBitWidth() / 8; }
 
-int64_t OperandTiles::bytesOfA(Type element) const { return aRows * aPitch * widthOf(element); }
-int64_t OperandTiles::bytesOfB(Type element) const { return bRows * bPitch * widthOf(element); }
-
-OperandTiles operandTiles(const ProductTile &tile, int64_t termTile, bool bAlongColumns) {
-  int64_t pad = 16 / widthOf(tile.element);
+OperandTiles operandTiles(const ProductTile &tile, ProductForm form, int64_t termTile,
+                          bool bAlongColumns) {
   OperandTiles layout;
+  layout.swizzled = form == ProductForm::Wgmma;
+  int64_t pad = layout.swizzled ? 0 : 16 / widthOf(tile.element);
   layout.aRows = tile.rows;
   layout.aPitch = termTile + pad;
   layout.bAlongColumns = bAlongColumns;
@@ -104,9 +114,9 @@ namespace {
 class OperandCopy {
 public:
   OperandCopy(SimtBuilder &s, TileEvaluator &values, Value tensor, int64_t lines, int64_t inner,
-              int64_t pitch, int64_t threads)
+              int64_t pitch, bool swizzled, int64_t threads)
       : s(s), values(values), tensor(tensor), lines(lines), inner(inner), pitch(pitch),
-        threads(threads), element(getElementTypeOrSelf(tensor.getType())),
+        swizzled(swizzled), threads(threads), element(getElementTypeOrSelf(tensor.getType())),
         count(16 / widthOf(element)) {}
 
   /// `at`: coordinates of 16 bytes from (line, position) on.
@@ -118,7 +128,7 @@ public:
       Value line = s.div(piece, perLine), position = s.mul(s.rem(piece, perLine), count);
       auto copy = [&] {
         SmallVector<Axis> axes = at(line, position);
-        Value to = s.add(slot, s.add(s.mul(line, pitch), position));
+        Value to = s.add(slot, s.add(s.mul(line, pitch), placed(line, position)));
         std::optional<Place> place = values.placeOf(tensor);
         bool global = place && !cast<MemRefType>(place->memref.getType()).getMemorySpace();
         if (global && values.contiguous(*place, axes)) {
@@ -146,10 +156,22 @@ public:
   }
 
 private:
+  /// Where in its row a piece lies: pieces of a 128-byte line of banks are permuted by the line.
+  Value placed(Value line, Value position) {
+    if (!swizzled)
+      return position;
+    int64_t bytes = pitch * widthOf(element), pieces = bytes / 16;
+    Value by = s.rem(s.div(line, 128 / bytes), pieces);
+    Value piece = arith::XOrIOp::create(s.b, s.loc, s.div(position, count), by);
+    return s.mul(piece, count);
+  }
+
   SimtBuilder &s;
   TileEvaluator &values;
   Value tensor;
-  int64_t lines, inner, pitch, threads;
+  int64_t lines, inner, pitch;
+  bool swizzled;
+  int64_t threads;
   Type element;
   int64_t count;
 };
@@ -173,13 +195,16 @@ public:
     if (std::optional<Place> place = values.placeOf(right))
       bAlongColumns =
           !values.contiguous(*place, tile.rightAt(s.index(0), s.index(0), count, false));
-    layout = operandTiles(tile, plan.termTile, bAlongColumns);
+    layout = operandTiles(tile, plan.form, plan.termTile, bAlongColumns);
     aSlot = layout.aRows * layout.aPitch;
     bSlot = layout.bRows * layout.bPitch;
-    ringA = s.shared(plan.stages * aSlot, tile.element, overlay);
-    ringB = s.shared(plan.stages * bSlot, tile.element, overlay);
-    registers = (plan.form == ProductForm::Mma ? makeMmaTile : makeFmaTile)(
-        tile.rows, tile.columns, plan.termTile, layout, plan.threads, s);
+    int64_t alignment = layout.swizzled ? 1024 : 16;
+    ringA = s.shared(plan.stages * aSlot, tile.element, overlay, alignment);
+    ringB = s.shared(plan.stages * bSlot, tile.element, overlay, alignment);
+    auto make = plan.form == ProductForm::Wgmma ? makeWgmmaTile
+                : plan.form == ProductForm::Mma ? makeMmaTile
+                                                : makeFmaTile;
+    registers = make(tile.rows, tile.columns, plan.termTile, layout, plan.threads, s);
   }
 
   FailureOr<SmallVector<Value>> emit(ValueRange init) {
@@ -198,24 +223,33 @@ public:
       b.setInsertionPointToStart(loop.getBody());
       Value step = loop.getInductionVar();
       NVVM::CpAsyncWaitGroupOp::create(b, s.loc, stages - 2);
+      SmallVector<Value> sums = registers->settle(loop.getRegionIterArgs());
+      if (registers->runsAside())
+        s.fenceAsyncProxy();
       // Everybody's copies of this step have landed, and nobody reads the slot that is next to be
       // written any more.
       s.barrier();
+      Value slot = s.rem(step, stages);
+      auto multiply = [&] {
+        sums = registers->accumulate(s.sharedPointer(ringA, s.mul(slot, aSlot)),
+                                     s.sharedPointer(ringB, s.mul(slot, bSlot)), sums);
+      };
+      if (registers->runsAside())
+        multiply();
       Value next = s.add(step, stages - 1);
       s.when(s.less(next, s.index(steps)),
              [&] { filled = fill(next, s.rem(next, stages)); });
       NVVM::CpAsyncCommitGroupOp::create(b, s.loc);
-      Value slot = s.rem(step, stages);
-      SmallVector<Value> updated = registers->accumulate(
-          s.sharedPointer(ringA, s.mul(slot, aSlot)), s.sharedPointer(ringB, s.mul(slot, bSlot)),
-          loop.getRegionIterArgs());
-      scf::YieldOp::create(b, s.loc, updated);
+      if (!registers->runsAside())
+        multiply();
+      scf::YieldOp::create(b, s.loc, sums);
     }
+    SmallVector<Value> sums = registers->settle(loop.getResults());
     NVVM::CpAsyncWaitGroupOp::create(b, s.loc, 0);
     s.barrier(); // what comes next may lie where the operands were
     if (failed(filled))
       return failure();
-    return SmallVector<Value>(loop.getResults());
+    return sums;
   }
 
   void store(ValueRange sums, Accumulator c) { registers->store(sums, c); }
@@ -223,10 +257,11 @@ public:
 private:
   LogicalResult fill(Value step, Value slot) {
     Value term = s.mul(step, plan.termTile);
-    OperandCopy a(s, values, left, tile.rows, plan.termTile, layout.aPitch, plan.threads);
+    OperandCopy a(s, values, left, tile.rows, plan.termTile, layout.aPitch, layout.swizzled,
+                  plan.threads);
     OperandCopy b(s, values, right, layout.bRows,
                   layout.bAlongColumns ? tile.columns : plan.termTile, layout.bPitch,
-                  plan.threads);
+                  layout.swizzled, plan.threads);
     if (failed(a.emit(ringA, s.mul(slot, aSlot), [&](Value row, Value k) {
           return tile.leftAt(s.min(row, lastRow), s.add(term, k), count);
         })))

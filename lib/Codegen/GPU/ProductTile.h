@@ -10,13 +10,24 @@
 
 #include "TileEvaluator.h"
 
+#include "otodus/Codegen/GPU/Chips.h"
+
 namespace otodus::gpu {
 
 enum class ProductForm {
   Dot,  ///< few rows: a warp per column, lanes along the terms; read-bound
   Fma,  ///< f32: register tiles of fused multiply-adds, operands in shared memory
   Mma,  ///< bf16: mma.sync, operands through ldmatrix
+  Wgmma, ///< bf16: wgmma, operands in shared memory
 };
+
+/// Rows up to which a product is read-bound: each row repeats the work, not the reading.
+inline constexpr int64_t kDotRows = 8;
+
+/// The form a chip computes such a tile in; Mma or Fma where nothing better fits, whether or not
+/// they do.
+ProductForm formFor(const Chip &chip, mlir::Type element, int64_t rows, int64_t columns,
+                    int64_t threads);
 
 /// One product of a tile program.
 struct ProductTile {
@@ -82,20 +93,28 @@ public:
   virtual llvm::SmallVector<mlir::Value> accumulate(mlir::Value a, mlir::Value b,
                                                     mlir::ValueRange sums) = 0;
   virtual void store(mlir::ValueRange sums, Accumulator c) = 0;
+  /// True if `accumulate` only starts the work: its sums, and the operands it reads, are in use
+  /// until `settle`.
+  virtual bool runsAside() const { return false; }
+  virtual llvm::SmallVector<mlir::Value> settle(mlir::ValueRange sums) {
+    return llvm::SmallVector<mlir::Value>(sums);
+  }
   /// Every row of the sums times its element of `factors`, a flat f32 memref.
   virtual llvm::SmallVector<mlir::Value> scaleRows(mlir::ValueRange sums, mlir::Value factors) = 0;
 };
 
-/// Elements between rows of operand tiles in shared memory: 16 bytes more than a row, so that eight rows
-/// read together meet no bank twice.
+/// Operand tiles in shared memory. Without a swizzle there are 16 bytes between rows, so that eight rows read
+/// together meet no bank twice.
 struct OperandTiles {
   int64_t aRows = 0, aPitch = 0; ///< A: [rows][terms]
   int64_t bRows = 0, bPitch = 0; ///< B: [columns][terms], or [terms][columns] if `bAlongColumns`
   bool bAlongColumns = false;
-  int64_t bytesOfA(mlir::Type element) const;
-  int64_t bytesOfB(mlir::Type element) const;
+  /// Rows without padding; their 16-byte pieces change places as the hardware's 128- and 64-byte
+  /// swizzles say.
+  bool swizzled = false;
 };
-OperandTiles operandTiles(const ProductTile &tile, int64_t termTile, bool bAlongColumns);
+OperandTiles operandTiles(const ProductTile &tile, ProductForm form, int64_t termTile,
+                          bool bAlongColumns);
 
 std::unique_ptr<RegisterTile> makeMmaTile(int64_t rows, int64_t columns, int64_t terms,
                                           const OperandTiles &layout, int64_t threads,
@@ -104,7 +123,12 @@ std::unique_ptr<RegisterTile> makeFmaTile(int64_t rows, int64_t columns, int64_t
                                           const OperandTiles &layout, int64_t threads,
                                           SimtBuilder &s);
 
+std::unique_ptr<RegisterTile> makeWgmmaTile(int64_t rows, int64_t columns, int64_t terms,
+                                            const OperandTiles &layout, int64_t threads,
+                                            SimtBuilder &s);
+
 /// True if the shape fits the form with that many threads.
+bool fitsWgmma(int64_t rows, int64_t columns, int64_t threads);
 bool fitsMma(int64_t rows, int64_t columns, int64_t threads);
 bool fitsFma(int64_t rows, int64_t columns, int64_t threads);
 

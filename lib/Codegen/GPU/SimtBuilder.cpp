@@ -77,6 +77,20 @@ Value SimtBuilder::shuffleXor(Value v, int64_t mask) {
       .getShuffleResult();
 }
 
+Value SimtBuilder::uniform(Value v) {
+  Value first = mlir::gpu::ShuffleOp::create(b, loc, i32(v), 0, int32_t(kWarp),
+                                             mlir::gpu::ShuffleMode::IDX)
+                    .getShuffleResult();
+  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), first);
+}
+
+void SimtBuilder::fenceAsyncProxy() {
+  NVVM::FenceProxyOp::create(b, loc,
+                             NVVM::ProxyKindAttr::get(b.getContext(), NVVM::ProxyKind::async_shared),
+                             NVVM::SharedSpaceAttr::get(b.getContext(),
+                                                        NVVM::SharedSpace::shared_cta));
+}
+
 Value SimtBuilder::overLanes(Value v, function_ref<Value(Value, Value)> combine) {
   for (int64_t mask = kWarp / 2; mask > 0; mask /= 2)
     v = combine(v, shuffleXor(v, mask));

@@ -46,6 +46,11 @@ public:
   void barrier();
   /// The value of lane `lane ^ mask`, f32 or i32; all lanes of the warp take part.
   mlir::Value shuffleXor(mlir::Value v, int64_t mask);
+  /// `v`, an index that is the same in all lanes, as a value that the back end knows to be so.
+  mlir::Value uniform(mlir::Value v);
+  /// What this thread has written to shared memory becomes visible to wgmma and TMA, after the next barrier
+  /// to those of other threads.
+  void fenceAsyncProxy();
   /// Sum (or what `combine` does) over the lanes of a warp, in fixed order; every lane has it.
   mlir::Value overLanes(mlir::Value v,
                         llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);

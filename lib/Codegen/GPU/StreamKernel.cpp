@@ -111,6 +111,13 @@ Value LaneBuilder::shuffle(Value v, int64_t offset, bool up) {
 Value LaneBuilder::shuffleXor(Value v, int64_t mask) { return shuffle(v, mask, false); }
 Value LaneBuilder::shuffleUp(Value v, int64_t distance) { return shuffle(v, distance, true); }
 
+Value LaneBuilder::pin(Value v) {
+  if (!v.getType().isIndex())
+    return shuffleXor(v, 0);
+  v = shuffleXor(arith::IndexCastOp::create(b, loc, b.getI32Type(), v), 0);
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), v);
+}
+
 void LaneBuilder::warpBarrier() { NVVM::SyncWarpOp::create(b, loc, i32(-1)); }
 
 Value LaneBuilder::element(Value vector, int64_t i) {
@@ -130,16 +137,14 @@ static formats::Width channelsOf(mega::GroupOp group) {
   return widthOf(group.getBody(0)->front().getResult(0).getType());
 }
 
-/// Eight threads for a channel, of which those of a recurrence share its modes, as long as blocks
-/// are of at most 512 threads.
+/// Threads for every channel, of which those of a recurrence share its modes. A kernel with blocks
+/// has one warp for four channels, whose matrices fill half of its registers.
 static int64_t threadsOf(mega::GroupOp group) {
-  if (group.getScheduleAttr().getThreads())
-    return *group.getScheduleAttr().getThreads();
-  int64_t perChannel = 4;
-  if (auto type = dyn_cast<RankedTensorType>(group.getBody(0)->back().getPrevNode()->getResult(0).getType()); 
-      type.getElementType().isBF16() && isa<mega::CemaOp>(group.getBody(0)->back().getPrevNode()))
-    perChannel = 8;
-  return std::min<int64_t>(512, *group.getScheduleAttr().getChannelTile() * perChannel);
+  mega::ScheduleAttr schedule = group.getScheduleAttr();
+  Operation *last = group.getYield()->getPrevNode();
+  bool bf16 = getElementTypeOrSelf(last->getResult(0).getType()).isBF16();
+  return schedule.getThreads().value_or(
+      std::min<int64_t>(512, *schedule.getChannelTile() * (isa<mega::CemaOp>(last) && bf16 ? 8 : 4)));
 }
 
 StreamKernel::StreamKernel(KernelEmitter &kernel, StreamForm form)
@@ -190,7 +195,7 @@ void StreamKernel::eachPatch(function_ref<void(Value, Value)> body) {
   int64_t pairs = tile / 2;
   forThreads(index(pairs * timeTile / 8), [&](Value i) {
     body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2)));
-  });
+  }, /*rare=*/true);
 }
 
 void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value c) {
@@ -204,8 +209,11 @@ void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value 
   }
 }
 
-void StreamKernel::forThreads(Value count, function_ref<void(Value)> body) {
-  forLoop(thread, count, index(threads), body);
+void StreamKernel::forThreads(Value count, function_ref<void(Value)> body, bool rare) {
+  Value from = thread;
+  if (rare)
+    from = pin(from);
+  forLoop(from, count, index(threads), body);
 }
 
 void StreamKernel::eachVector(Type type, int64_t lanes,
@@ -415,9 +423,15 @@ int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip) 
 /// about a hundred steps one by one.
 static constexpr int64_t kFromSteps = 128;
 
+/// What a user asks of the group by `gk.recurrence`: "sequential", "blocks" or nothing.
+static StringRef wantedForm(mega::GroupOp group) {
+  auto wanted = group->getAttrOfType<StringAttr>("gk.recurrence");
+  return wanted ? wanted.getValue() : StringRef();
+}
+
 /// True if the group of `kernel` has a form in blocks on `chip`.
 static bool hasBlocks(mega::GroupOp group, const Chip &chip) {
-  if (auto wanted = group->getAttrOfType<StringAttr>("gk.recurrence"); wanted == "sequential")
+  if (wantedForm(group) == "sequential")
     return false;
   SmallVector<Operation *> ops;
   for (Operation &op : group.getBody(0)->without_terminator())
@@ -446,6 +460,16 @@ static bool hasBlocks(mega::GroupOp group, const Chip &chip) {
 
 FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module,
                                             const std::string &name, const Chip &chip) {
+  if (int64_t threads = threadsOf(group); threads % 32 || threads > chip.threadsPerBlock)
+    return group.emitOpError("expects threads to be a multiple of 32, at most ")
+           << chip.threadsPerBlock << ", but got " << threads;
+  if (StringRef form = wantedForm(group); !form.empty() && form != "sequential" && form != "blocks")
+    return group.emitOpError("expects gk.recurrence to be \"sequential\" or \"blocks\", but got \"")
+           << form << "\"";
+  if (wantedForm(group) == "blocks" && !hasBlocks(group, chip))
+    return group.emitOpError("has no recurrence in blocks: that takes bf16, a cema of 8 or 16 modes "
+                             "alone or behind one timestep_norm, tiles of at most 64 channels and "
+                             "their shared memory; leave gk.recurrence away");
   KernelEmitter kernel(group, module, name, 0);
   OpBuilder &b = kernel.b;
   Location loc = kernel.loc;
@@ -463,8 +487,8 @@ FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module
       result = failure();
   };
   if (hasBlocks(group, chip)) {
-    auto wanted = group->getAttrOfType<StringAttr>("gk.recurrence");
-    Value from = arith::ConstantIndexOp::create(b, loc, wanted == "blocks" ? 0 : kFromSteps);
+    int64_t always = wantedForm(group) == "blocks" ? 0 : kFromSteps;
+    Value from = arith::ConstantIndexOp::create(b, loc, always);
     Value many = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, kernel.frame.length, from);
     auto branch = scf::IfOp::create(b, loc, many, /*withElseRegion=*/true);
     b.setInsertionPointToStart(&branch.getThenRegion().front());

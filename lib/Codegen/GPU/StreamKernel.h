@@ -67,6 +67,9 @@ struct LaneBuilder : StreamBuilder {
   void warpBarrier();
   mlir::Value element(mlir::Value vector, int64_t i);
   mlir::Value vectorOf(mlir::ValueRange elements);
+  /// `v`, 32 bits or an index that fits, computed here. LLVM moves arithmetic out of loops and to where its results are used,
+  /// which may keep too much alive at once; it does not move exchanges between lanes.
+  mlir::Value pin(mlir::Value v);
 
 private:
   mlir::Value shuffle(mlir::Value v, int64_t offset, bool up);
@@ -109,8 +112,10 @@ public:
   bool isLastUse(mlir::Value value) const;
   /// Offset of step `t` in a tile.
   mlir::Value rowOf(mlir::Value t) { return mul(t, index(stride)); }
-  /// Runs `body` for 0 <= i < count, shared out over the threads of the block.
-  void forThreads(mlir::Value count, llvm::function_ref<void(mlir::Value)> body);
+  /// Runs `body` for 0 <= i < count, shared out over the threads of the block. `rare`: what only
+  /// the number of the thread decides is computed here, not kept in registers throughout the call.
+  void forThreads(mlir::Value count, llvm::function_ref<void(mlir::Value)> body,
+                  bool rare = false);
   /// Parameter for a weight of `columns` elements, as f32.
   mlir::Value vectorWeight(mlir::Value value, formats::Width columns);
 

@@ -74,7 +74,9 @@ public:
 
   LogicalResult emit(MutableArrayRef<Value> carried) override {
     Value x = frame.tileOf(op.getInput());
-    Value y = frame.isLastUse(op.getInput()) ? x : frame.activationTile();
+    bool blocks = frame.form == StreamForm::Blocks;
+    Value y = blocks                                ? frame.tileByChannels()
+              : frame.isLastUse(op.getInput()) ? x : frame.activationTile();
     frame.setTile(op.getOutput(), y);
     emitMoments(x);
     barrier();
@@ -83,7 +85,10 @@ public:
     barrier();
     emitStatistics(carried[0], carried[1], half);
     barrier();
-    emitNormalise(x, y);
+    if (blocks)
+      emitNormaliseByChannels(x, y);
+    else
+      emitNormalise(x, y);
     Value counts = arith::IndexCastOp::create(b, loc, b.getI64Type(), frame.steps);
     if (mask)
       counts = arith::ExtUIOp::create(b, loc, b.getI64Type(), load(countedAll, index(0)));
@@ -120,14 +125,14 @@ private:
       Value pair = arith::MinUIOp::create(b, loc, wanted, last);
       Value at = add(frame.rowOf(div(pair, groupsOfTile)),
                      mul(rem(pair, groupsOfTile), index(groupSize)));
-      Value x0 = load(x, at);
+      Value x0 = loadWide(x, at, 1);
       SmallVector<Value> kept;
       // Feature lane + lanes * round, relative to x0; x0 itself behind the end of the group.
       auto relative = [&](Value round) -> Value {
         Value feature = add(lane, mul(round, index(lanes)));
         if (groupSize % lanes)
           feature = select(less(feature, index(groupSize)), feature, index(0));
-        return subf(load(x, add(at, feature)), x0);
+        return subf(loadWide(x, add(at, feature), 1), x0);
       };
       auto exists = [&](Value round) {
         return less(add(lane, mul(round, index(lanes))), index(groupSize));
@@ -247,8 +252,7 @@ private:
                           : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(),
                                                              add(t, index(1))));
       Value n = add(before, counts);
-      Value inverse = arith::DivFOp::create(
-          b, loc, f64Constant(1), Value(arith::SIToFPOp::create(b, loc, f64, n)));
+      Value inverse = inverseOf(arith::SIToFPOp::create(b, loc, f64, n));
       Value d = mulf(sums[0], inverse), v = subf(mulf(sums[1], inverse), mulf(d, d));
       // Rounding may leave less than nothing. NaN stays.
       Value none = f64Constant(0);
@@ -259,9 +263,9 @@ private:
         m = select(never, m0, m);
         v = select(never, v0, v);
       }
-      Value deviation = math::SqrtOp::create(b, loc, toF32(addf(v, f64Constant(eps))));
       store(toF32(subf(m, toF64(load(first, at)))), shift, at);
-      store(arith::DivFOp::create(b, loc, f32Constant(1), deviation), scale, at);
+      Value shifted = toF32(addf(v, f64Constant(eps)));
+      store(math::RsqrtOp::create(b, loc, shifted, arith::FastMathFlags::afn), scale, at);
       ifThen(equal(add(t, index(1)), frame.steps), [&] {
         Value slot = carrySlot(to, g);
         store(m, carry, slot);
@@ -295,7 +299,46 @@ private:
     });
   }
 
+  /// Likewise, from a tile by steps to one by channels, whose steps behind the end are 0.
+  void emitNormaliseByChannels(Value x, Value y) {
+    auto type = VectorType::get({2}, b.getBF16Type());
+    Value none = zeroOf(type);
+    frame.eachPatch([&](Value t, Value c) {
+      Value g = div(c, groupSize), parameterAt = add(frame.channel, c);
+      if (frame.width.padded() != frame.width.inner)
+        g = arith::MinUIOp::create(b, loc, g, index(groupsOfTile - 1));
+      Value gain = addf(loadWide(weight, parameterAt, 2), spread(f32Constant(1), 2));
+      Value offset = loadWide(bias, parameterAt, 2);
+      SmallVector<Value> patch;
+      for (int64_t i = 0; i < 8; ++i) {
+        Value now = add(t, index(i)), keep = less(now, frame.steps), slot = slotOf(now, g);
+        Value v = subf(loadWide(x, add(frame.rowOf(now), c), 2), spread(load(first, slot), 2));
+        v = subf(v, spread(load(shift, slot), 2));
+        v = mulf(mulf(v, spread(load(scale, slot), 2)), gain);
+        v = arith::TruncFOp::create(b, loc, type, addf(v, offset));
+        if (mask) {
+          Value row = add(frame.firstRow, select(keep, now, index(0)));
+          Value byte = load(mask, row);
+          keep = arith::AndIOp::create(b, loc, keep, equal(byte, zeroOf(byte.getType())));
+        }
+        patch.push_back(select(keep, v, none));
+      }
+      frame.storePatch(patch, y, t, c);
+    });
+  }
+
   Value zeroOf(Type type) { return arith::ConstantOp::create(b, loc, b.getZeroAttr(type)); }
+  /// 1 / n for n >= 1, f64: an approximation, doubled in precision twice. A division would be a
+  /// call, around which registers are saved.
+  Value inverseOf(Value n) {
+    Value one = f32Constant(1);
+    Value r = toF64(arith::DivFOp::create(b, loc, one, toF32(n), arith::FastMathFlags::afn));
+    for (int64_t i = 0; i < 2; ++i) {
+      Value minus = arith::NegFOp::create(b, loc, n);
+      r = fma(r, fma(minus, r, f64Constant(1)), r);
+    }
+    return r;
+  }
   Value slotOf(Value t, Value g) { return add(mul(t, index(groupsOfTile)), g); }
   Value meanOf(Value slot) { return addf(toF64(load(first, slot)), toF64(load(means, slot))); }
   /// What means are taken relative to: the running mean before the tile; the mean of its first

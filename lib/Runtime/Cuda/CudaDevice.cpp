@@ -213,12 +213,21 @@ Result<std::shared_ptr<Device>> openCudaDevice(const DeviceOptions &options) {
   return std::shared_ptr<Device>(std::make_shared<CudaDevice>(*gpu, options));
 }
 
+Result<std::string> nativeCudaTarget(int index, const std::string &library) {
+  Result<std::shared_ptr<Gpu>> gpu = Gpu::open(library, index);
+  if (!gpu.isOk())
+    return gpu.status();
+  // From 9.0 on chips have instructions that later ones need not have.
+  return "cuda:" + chipText((*gpu)->major(), (*gpu)->minor()) + ((*gpu)->major() >= 9 ? "a" : "");
+}
+
 Result<CudaInfo> cudaInfo(const std::string &library) {
   Result<std::shared_ptr<const DriverApi>> api = loadDriver(library);
   if (!api.isOk())
     return api.status();
   CudaInfo info;
   info.driverVersion = (*api)->version;
+  info.newestPtx = ptxVersionText(newestPtx((*api)->version));
   for (int i = 0; i < (*api)->gpus; ++i) {
     CUdevice device = 0;
     char name[256] = "";

@@ -100,12 +100,17 @@ func.func @attention(%q: tensor<?x?x1x32xf32>, %keys: tensor<?x16x1x32xf32>,
 
 // -----
 
-// A timestep norm counts its steps after all channels have read the old count.
+// Every tile of channels of a timestep norm counts its steps in a copy of its own.
 
 // CHECK-LABEL: func.func @norm_over_time
 // CHECK:         mega.group "tsn"
-// CHECK-SAME:      mega.after = [@k0_tsn_count]
 // CHECK-SAME:      mega.kernels = [@k0_tsn]
+// CHECK:       func.func private @k0_tsn(
+// CHECK:         scf.forall (%[[SEQUENCE:.*]], %[[TILE:.*]]) in
+// CHECK:           arith.muli %[[SEQUENCE]], %{{.*}} : index
+// CHECK:           memref.load %{{.*}} : memref<?xi64>
+// CHECK:           scf.for
+// CHECK:           memref.store %{{.*}} : memref<?xi64>
 func.func @norm_over_time(%x: tensor<?x?x32xf32>, %w: tensor<32xf32>, %n: tensor<?xi64>,
                           %m: tensor<?x2xf32>)
     -> (tensor<?x?x32xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>) {

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "gk/IR/GkDialect.h"
+
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

@@ -49,8 +49,11 @@ def DistributeTiles : InterfacePass<"otodus-distribute-tiles", "mlir::FunctionOp
 
     See `test/Codegen/GPU/distribute-tiles.mlir` for a before and after.
   }];
+  let options = [
+    Option<"target", "target", "std::string", "\"\"", "the chip: cuda:sm_80, sim:sm_80 or sm_80">,
+  ];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::arith::ArithDialect", "::otodus::gk::GkDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
     "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
     "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
