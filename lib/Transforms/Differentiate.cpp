@@ -111,10 +111,16 @@ public:
     } else if (Operation *op = value.getDefiningOp();
                isa<mega::UseWeightOp, tensor::ExtractSliceOp>(op)) {
       IRMapping map;
-      for (Value operand : op->getOperands())
+      Operation *behind = nullptr;
+      for (Value operand : op->getOperands()) {
         map.map(operand, read(operand));
+        behind = map.lookup(operand).getDefiningOp();
+      }
       OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(b.getBlock()); // a use further up may ask for it
+      if (behind)
+        b.setInsertionPointAfter(behind);
+      else
+        b.setInsertionPointToStart(b.getBlock()); // a use further up may ask for it
       made = b.clone(*op, map)->getResult(0);
     } else {
       for (unsigned i = 0; i < forward.getNumArguments() && !made; ++i)
@@ -487,9 +493,11 @@ struct Differentiate : impl::DifferentiateBase<Differentiate> {
       Value gradient = half.gradients.lookup(function.getArgument(i));
       if (!gradient || argumentAttrs[i].get("mega.state"))
         continue;
-      // An output is a buffer of its own.
-      if (isa<BlockArgument>(gradient) || !given.insert(gradient).second)
-        gradient = arith::MaximumFOp::create(half.b, function.getLoc(), gradient, gradient);
+      // An output is a buffer of its own: a copy, in a form that nothing folds.
+      if (isa<BlockArgument>(gradient) || !given.insert(gradient).second) {
+        Value zero = arith::SubFOp::create(half.b, function.getLoc(), gradient, gradient);
+        gradient = arith::AddFOp::create(half.b, function.getLoc(), gradient, zero);
+      }
       results.push_back(gradient);
       resultAttrs.push_back(one("mega.name", b.getStringAttr("grad_" + nameOf(argumentAttrs[i],
                                                              "mega.name", "arg" + Twine(i)))));

@@ -124,8 +124,7 @@ def Mega_LinearWeightGradientOp : Mega_TiedOp<"linear_weight_gradient", 1, "Accu
   let hasVerifier = 1;
 }
 
-def Mega_ColumnSumOp : Mega_TiedOp<"column_sum", 1, "Accumulation",
-    [AllTypesMatch<["sum", "new_sum"]>]> {
+def Mega_ColumnSumOp : Mega_TiedOp<"column_sum", 1> {
   let summary = "sum[w] += Σ_rows x[w] (times factor[w], if given)";
   let description = [{
     `w` counts the flattened width. `sum` has that many elements after dimension 0,
