@@ -300,7 +300,7 @@ Status DtypeRun::open(const Options &options, const std::string &dtype, const st
   const formats::Artefact &artefact = loaded.model->artefact();
   prefill.kinds =
       kindsOf(program, *function,
-              cutCall({1, 0, options.prefill}, function->chunk, sessionOptions.maxPiece));
+              cutCall({1, 0, options.prefill}, function->chunk, session->maxPiece()));
   std::vector<BenchCall> steps;
   for (int64_t step = 0; step < options.decode; ++step)
     steps.push_back({1, options.prefill + step, 1});

@@ -85,11 +85,14 @@ std::vector<BenchProduct> productsOf(const formats::Program &program,
                                      const formats::Function &function,
                                      const formats::Launch &launch) {
   std::vector<BenchProduct> products;
+  // Matrices of a GPU are tables, as that of the embedding is; kernels of products have row tiles.
+  bool tiled = std::any_of(launch.variants.begin(), launch.variants.end(),
+                           [](const formats::Variant &variant) { return variant.rowTile > 0; });
   forEachBuffer(function, launch, [&](const formats::Buffer &buffer) {
     if (buffer.kind != BufferKind::Prepared)
       return;
     const formats::Prepared &prepared = program.prepared[size_t(buffer.index)];
-    if (prepared.kind == PrepareKind::Panels)
+    if (prepared.kind == PrepareKind::Panels || (prepared.kind == PrepareKind::Table && tiled))
       products.push_back({prepared.rows.logical(), prepared.columns.logical()});
   });
   return products;
@@ -108,8 +111,11 @@ LaunchWork workOf(const formats::Program &program, const formats::Function &func
                            [](const formats::Variant &variant) { return variant.rowTile > 0; });
   int64_t before = function.chunk > 0 ? piece.position % function.chunk : piece.position;
   forEachBuffer(function, launch, [&](const formats::Buffer &buffer) {
-    if (buffer.kind == BufferKind::Prepared)
-      work.weightBytes += preparedBytes(program.prepared[size_t(buffer.index)], rows);
+    if (buffer.kind == BufferKind::Prepared) {
+      const formats::Prepared &prepared = program.prepared[size_t(buffer.index)];
+      bool matrix = prepared.kind == PrepareKind::Table && tiled;
+      work.weightBytes += preparedBytes(prepared, matrix ? prepared.rows.logical() : rows);
+    }
     if (buffer.kind != BufferKind::State)
       return;
     const formats::State &state = program.states[size_t(buffer.index)];

@@ -6,6 +6,7 @@
 #include "Output.h"
 #include "Sampling.h"
 
+#include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Driver/GoldenCase.h"
 
 #include <optional>
@@ -50,6 +51,7 @@ Status check(const Options &options) {
   checks.stream = options.only.empty() || options.only == "stream";
   checks.gradients = options.only.empty() || options.only == "grad";
   checks.training = options.only.empty() || options.only == "train";
+  checks.exactBatch = !isGpuTarget(options.flags.target);
   checks.distribution = samplerDistribution;
 
   std::unique_ptr<CaseRunner> runner =

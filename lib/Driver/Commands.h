@@ -27,6 +27,7 @@ void addRun(CLI::App &app, Action &action);
 void addGenerate(CLI::App &app, Action &action);
 void addEval(CLI::App &app, Action &action);
 void addCheck(CLI::App &app, Action &action);
+void addExplain(CLI::App &app, Action &action);
 void addInspect(CLI::App &app, Action &action);
 void addDoctor(CLI::App &app, Action &action);
 void addBench(CLI::App &app, Action &action);

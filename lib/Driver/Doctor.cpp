@@ -10,6 +10,7 @@
 #include "Output.h"
 
 #include "otodus/Runtime/Device.h"
+#include "otodus/Target/Ptxas.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -60,22 +61,6 @@ std::string missing(const Cpu &cpu, const std::vector<const char *> &wanted) {
   return names;
 }
 
-std::string findProgram(const std::string &name) {
-  std::vector<std::string> folders;
-  if (const char *path = std::getenv("PATH")) {
-    std::istringstream words(path);
-    for (std::string folder; std::getline(words, folder, ':');)
-      folders.push_back(folder);
-  }
-  folders.push_back("/usr/local/cuda/bin");
-  for (const std::string &folder : folders) {
-    std::string file = folder + "/" + name;
-    if (::access(file.c_str(), X_OK) == 0)
-      return file;
-  }
-  return "";
-}
-
 std::string row(const char *name, bool good, const std::string &value) {
   return format("%-18s %-3s %s\n", name, good ? "ok" : "-", value.c_str());
 }
@@ -119,9 +104,14 @@ Status doctor() {
   Result<std::string> simulator = runtime::findSimulator();
   out += row("simulator", simulator.isOk(),
              simulator.isOk() ? *simulator + ": --target=sim:sm_90a" : simulator.status().message());
-  std::string ptxas = findProgram("ptxas");
-  out += row("ptxas", !ptxas.empty(),
-             ptxas.empty() ? "none: artefacts for GPUs hold PTX only, which the driver translates" : ptxas);
+  Result<std::string> ptxas = findPtxas("");
+  bool hasPtxas = ptxas.isOk() && !ptxas->empty();
+  Result<std::string> ptxasIs =
+      hasPtxas ? ptxasVersion(*ptxas)
+               : Result<std::string>(Status(
+                     Code::Target, "none: artefacts for GPUs hold PTX only, which the driver translates"));
+  out += row("ptxas", ptxasIs.isOk(),
+             ptxasIs.isOk() ? *ptxas + ", version " + *ptxasIs : ptxasIs.status().message());
 
   OTODUS_RETURN_IF_ERROR(writeStdout(out));
   if (!v3.empty())

@@ -87,6 +87,7 @@ int driverMain(int argc, char **argv) try {
   driver::addTrain(app, action);
   driver::addPlot(app, action);
   driver::addCheck(app, action);
+  driver::addExplain(app, action);
   driver::addInspect(app, action);
   driver::addDoctor(app, action);
   driver::addBench(app, action);

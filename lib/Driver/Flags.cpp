@@ -22,12 +22,15 @@ void addCompileFlags(CLI::App &app, ModelFlags &flags) {
   app.add_option("--load-pass-plugin", flags.plugins,
                  "shared library with passes for --pass-pipeline; may be given several times")
       ->allow_extra_args(false);
+  app.add_option("--ptxas", flags.ptxas,
+                 "NVIDIA's assembler for cubins (default: on PATH or in /usr/local/cuda); none: PTX only");
+  app.add_option("--chip-file", flags.chipFile, "JSON file with more rows of the chip table");
   app.add_flag("--timing", flags.timing, "print the time of each pass to stderr");
 }
 
 void addRunFlags(CLI::App &app, ModelFlags &flags) {
   app.add_option("--target", flags.target,
-                 "cpu (default), cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4");
+                 "cpu (default), cpu:native, cpu:x86-64-v3, cpu:x86-64-v4, cuda[:sm_90a] or sim:sm_90a");
   addCompileFlags(app, flags);
   app.add_option("--threads", flags.threads, "threads that compute (default: processors)")
       ->check(CLI::Range(0, 65536));

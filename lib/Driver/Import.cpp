@@ -18,12 +18,12 @@ struct Options {
 
 Status run(const Options &options) {
   if (!options.randomInit) {
-    if (!options.preset.empty())
-      return Status(Code::Usage, "--preset makes a model without a checkpoint: add --random-init "
-                                 "and -o DIR");
-    if (options.model.empty())
-      return Status(Code::Usage, "expected a model directory, or --preset NAME --random-init -o DIR");
-    Result<std::string> text = importToText(options.model, options.dtype);
+    if (options.preset.empty() == options.model.empty())
+      return Status(Code::Usage, "expected a model directory or --preset NAME, whose IR is printed; "
+                                 "--preset NAME --random-init -o DIR makes a model directory");
+    Result<std::string> text = options.preset.empty()
+                                   ? importToText(options.model, options.dtype)
+                                   : importPresetToText(options.preset, options.dtype);
     return text.isOk() ? writeOutput(options.output, *text) : text.status();
   }
 
@@ -59,6 +59,7 @@ void addImport(CLI::App &app, Action &action) {
   sub->footer("Examples:\n"
               "  otodus import test/golden/tiny-megalodon\n"
               "  otodus import DIR --dtype=bf16 -o model.mlir\n"
+              "  otodus import --preset mega7.3B --dtype=bf16 -o model.mlir      # no weights\n"
               "  otodus import --preset mega200M --random-init --seed 1 -o DIR");
   sub->callback([options, &action] { action = [options] { return run(*options); }; });
 }

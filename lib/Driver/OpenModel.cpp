@@ -5,6 +5,7 @@
 
 #include "Output.h"
 
+#include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Formats/ArtefactFile.h"
 #include "otodus/Formats/Hash.h"
 #include "otodus/Formats/OutputFile.h"
@@ -26,6 +27,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <malloc.h>
+#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,7 +209,21 @@ CompileOptions compileOptions(const ModelFlags &flags, const std::string &target
   options.threads = flags.jobs;
   options.modelPipeline = flags.passPipeline;
   options.plugins = flags.plugins;
+  options.ptxas = flags.ptxas;
   return options;
+}
+
+/// Reads --chip-file, once for each file.
+Status addChipFile(const ModelFlags &flags) {
+  static std::set<std::string> known;
+  if (flags.chipFile.empty() || known.count(flags.chipFile))
+    return Status::ok();
+  Result<std::string> text = formats::readFile(flags.chipFile);
+  if (!text.isOk())
+    return text.status();
+  OTODUS_RETURN_IF_ERROR(addChips(*text, flags.chipFile));
+  known.insert(flags.chipFile);
+  return Status::ok();
 }
 
 /// `flags` with a bare "cuda" as the chip that is there.
@@ -296,7 +312,13 @@ Result<formats::Artefact> compileCached(const std::string &path, Kind kind,
       hash.update("\n--\n");
       hash.update(part);
     }
-    hash.update("\n--\n" + flags.passPipeline);
+    hash.update("\n--\n" + flags.passPipeline + "\n--\n" + flags.ptxas);
+    if (!flags.chipFile.empty()) {
+      Result<std::string> rows = formats::readFile(flags.chipFile);
+      if (!rows.isOk())
+        return rows.status();
+      hash.update("\n--\n" + *rows);
+    }
     for (const std::string &plugin : flags.plugins) {
       Result<std::string> content = formats::readFile(plugin);
       if (!content.isOk())
@@ -344,10 +366,13 @@ std::string findWeights(const std::string &recorded, const std::string &modulePa
 } // namespace
 
 Result<LoadedModel> openModel(const std::string &path, const ModelFlags &given) {
+  if (path.starts_with("random:"))
+    return openRandom(path, given);
   Result<ModelFlags> resolved = resolveTarget(given);
   if (!resolved.isOk())
     return resolved.status();
   const ModelFlags &flags = *resolved;
+  OTODUS_RETURN_IF_ERROR(addChipFile(flags));
   Result<Kind> kind = kindOf(path);
   if (!kind.isOk())
     return kind.status();
@@ -444,6 +469,7 @@ Result<LoadedModel> compileAndOpen(Result<mlir::OwningOpRef<mlir::ModuleOp>> mod
   if (!resolved.isOk())
     return resolved.status();
   const ModelFlags &flags = *resolved;
+  OTODUS_RETURN_IF_ERROR(addChipFile(flags));
   Result<formats::Artefact> artefact = compile(**module, compileOptions(flags, flags.target));
   if (!artefact.isOk())
     return artefact.status();
@@ -564,7 +590,23 @@ Result<std::string> importToText(const std::string &path, const std::string &dty
   return print(**module);
 }
 
+Result<std::string> importPresetToText(const std::string &preset, const std::string &dtype) {
+  Result<std::string> checked = checkDtype(dtype);
+  if (!checked.isOk())
+    return checked.status();
+  Result<formats::ModelConfig> config = formats::findPreset(preset);
+  if (!config.isOk())
+    return config.status();
+  Compiler compiler;
+  Result<mlir::OwningOpRef<mlir::ModuleOp>> module =
+      compiler.importDirectory(*config, *checked, "");
+  if (!module.isOk())
+    return module.status();
+  return print(**module);
+}
+
 Result<Compiled> compileModel(const CompileRequest &request) {
+  OTODUS_RETURN_IF_ERROR(addChipFile(request.flags));
   Result<Stage> stop = stageOf("--emit", request.emit);
   if (!stop.isOk())
     return stop.status();
@@ -576,7 +618,7 @@ Result<Compiled> compileModel(const CompileRequest &request) {
                                    request.from + "'");
   if (*stop < *from)
     return Status(Code::Usage, "--emit=" + request.emit + " comes before --from=" + request.from);
-  Result<Kind> kind = kindOf(request.model);
+  Result<Kind> kind = request.preset.empty() ? kindOf(request.model) : Result<Kind>(Kind::Module);
   if (!kind.isOk())
     return kind.status();
   if (*kind == Kind::Artefact)
@@ -607,9 +649,17 @@ Result<Compiled> compileModel(const CompileRequest &request) {
 
   Compiled result;
   Compiler compiler;
-  Result<mlir::OwningOpRef<mlir::ModuleOp>> module =
-      directory ? compiler.importDirectory(directory->config, *dtype, directory->weightsFile)
-                : compiler.parse(request.model);
+  Result<mlir::OwningOpRef<mlir::ModuleOp>> module = Status(Code::Internal, "no module");
+  if (!request.preset.empty()) {
+    Result<formats::ModelConfig> config = formats::findPreset(request.preset);
+    if (!config.isOk())
+      return config.status();
+    module = compiler.importDirectory(*config, *dtype, "");
+  } else {
+    module = directory
+                 ? compiler.importDirectory(directory->config, *dtype, directory->weightsFile)
+                 : compiler.parse(request.model);
+  }
   if (!module.isOk())
     return module.status();
 
@@ -618,6 +668,7 @@ Result<Compiled> compileModel(const CompileRequest &request) {
     CompileOptions options = compileOptions(request.flags, target);
     options.from = *from;
     options.stopAfter = *stop;
+    options.resources = request.resources ? &result.resources : nullptr;
     options.assembly = *stop > Stage::LLVM ? &result.text : nullptr;
     Status stageStatus;
     options.afterStage = [&](Stage stage, mlir::ModuleOp at) {

@@ -1,7 +1,7 @@
 //===- OpenModel.h - From what the user names to something that runs -------===//
 //
 // MODEL on the command line is a directory (config.json + model.safetensors), a
-// .mlir file or "-", or an artefact (.oto). Here is the one place that knows. No MLIR
+// .mlir file or "-", an artefact (.oto), or random:PRESET. Here is the one place that knows. No MLIR
 // in this header: the commands are compiled with exceptions, the compiler is not.
 //
 //===----------------------------------------------------------------------===//
@@ -13,6 +13,7 @@
 #include "otodus/Runtime/Model.h"
 #include "otodus/Runtime/Session.h"
 #include "otodus/Runtime/ThreadPool.h"
+#include "otodus/Target/Ptxas.h"
 
 #include <memory>
 #include <optional>
@@ -23,7 +24,7 @@ namespace otodus::driver {
 
 /// Flags that mean the same wherever a model is compiled or runs.
 struct ModelFlags {
-  std::string target = "cpu"; ///< cpu[:native|x86-64-v3|x86-64-v4]
+  std::string target = "cpu"; ///< cpu[:native|x86-64-v3|x86-64-v4], [cuda:]CHIP, sim:CHIP
   std::string dtype;          ///< "f32", "bf16"; "": f32, or what an artefact has
   std::string checkpoint;     ///< safetensors file instead of the one the model names
   std::string tokenizer;      ///< SentencePiece model instead of the configuration's
@@ -40,6 +41,8 @@ struct ModelFlags {
   std::string remarks;        ///< print remarks whose category matches
   std::string passPipeline;   ///< passes at the model stage, builtin.module(PASS,...)
   std::vector<std::string> plugins; ///< shared libraries with such passes
+  std::string ptxas;          ///< NVIDIA's assembler; "": one that is found, "none": PTX only
+  std::string chipFile;       ///< more rows of the chip table (JSON), "" for none
 };
 
 /// A model ready for sessions.
@@ -56,6 +59,10 @@ struct LoadedModel {
 /// Loads, and where needed imports and compiles, `path`. Errors keep the codes of the
 /// part that failed; diagnostics of the compiler have gone to stderr by then.
 Result<LoadedModel> openModel(const std::string &path, const ModelFlags &flags);
+
+/// The same of "random:PRESET[:SEED]": a model nobody trained, whose weights are made instead of
+/// read. Nothing is cached. Code::Usage for another form.
+Result<LoadedModel> openRandom(const std::string &path, const ModelFlags &flags);
 
 /// Compiles a module given as text, or the model of a configuration, and opens it with
 /// `weights`, which are read during the call only. Nothing is cached. `name` stands in
@@ -83,19 +90,24 @@ Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std
 
 /// mega IR of the model directory `path`. Checks configuration and checkpoint.
 Result<std::string> importToText(const std::string &path, const std::string &dtype);
+/// mega IR of a preset, whose weights no checkpoint has. Code::Usage for an unknown one.
+Result<std::string> importPresetToText(const std::string &preset, const std::string &dtype);
 
 struct CompileRequest {
   std::string model;                ///< as for openModel, but no artefact
+  std::string preset;               ///< instead of `model`: a model without weights
   ModelFlags flags;                 ///< `target` is ignored
   std::vector<std::string> targets; ///< at least one
   std::string emit = "artefact";    ///< name of the last stage
   std::string from = "model";       ///< stage the .mlir file is at
   std::string saveStages;           ///< folder for one file per stage, "" for none
+  bool resources = false;           ///< ask ptxas about each kernel of a GPU
 };
 
 struct Compiled {
   std::string text;           ///< IR or assembly, when `emit` is not "artefact"
   formats::Artefact artefact; ///< otherwise; code for all targets
+  std::vector<KernelResources> resources; ///< of the last target
 };
 /// Code::Usage for an unknown stage name.
 Result<Compiled> compileModel(const CompileRequest &request);

@@ -91,45 +91,72 @@ std::vector<float> frequenciesOf(const ModelConfig &config) {
   return freqs;
 }
 
-Status writeTensor(SafetensorsWriter &writer, const ModelConfig &config,
-                   const ExpectedTensor &tensor, uint64_t seed, uint64_t stream,
-                   std::vector<float> &piece,
+} // namespace
+
+RandomTensors::RandomTensors(const ModelConfig &config, uint64_t seed)
+    : config_(config), seed_(seed), tensors_(expectedTensors(config)) {
+  for (size_t i = 0; i < tensors_.size(); ++i)
+    streams_[tensors_[i].name] = i;
+  // Tied: the output matrix is the embedding and is not stored twice.
+  if (config.share_emb)
+    std::erase_if(tensors_,
+                  [](const ExpectedTensor &t) { return t.name == "output.output.weight"; });
+}
+
+const ExpectedTensor *RandomTensors::find(const std::string &name) const {
+  for (const ExpectedTensor &tensor : tensors_)
+    if (tensor.name == name)
+      return &tensor;
+  return nullptr;
+}
+
+void RandomTensors::fill(const ExpectedTensor &tensor, int64_t begin, int64_t count,
+                         float *out) const {
+  const uint64_t stream = streams_.at(tensor.name);
+  const Recipe recipe = recipeOf(config_, tensor);
+  switch (recipe.kind) {
+  case Recipe::Theta:
+  case Recipe::Frequencies: {
+    std::vector<float> all = recipe.kind == Recipe::Theta
+                                 ? thetaOf(config_.model_dim, seed_, stream)
+                                 : frequenciesOf(config_);
+    std::copy_n(all.begin() + begin, count, out);
+    return;
+  }
+  case Recipe::Normal:
+  case Recipe::Gamma:
+    fillNormal(seed_, stream, uint64_t(begin), count, out);
+    break;
+  case Recipe::Truncated:
+    fillTruncatedNormal(seed_, stream, uint64_t(begin), count, recipe.bound, out);
+    break;
+  case Recipe::Uniform:
+    fillUniform(seed_, stream, uint64_t(begin), count, out);
+    break;
+  case Recipe::Constant:
+    std::fill_n(out, count, 1.0f);
+  }
+  if (recipe.kind == Recipe::Gamma)
+    for (int64_t i = 1; i < count; i += 2)
+      out[i] = 0;
+  for (int64_t i = 0; i < count; ++i)
+    out[i] *= recipe.scale;
+}
+
+namespace {
+Status writeTensor(SafetensorsWriter &writer, const RandomTensors &random,
+                   const ExpectedTensor &tensor, std::vector<float> &piece,
                    const std::function<Status()> &stop) {
   if (tensor.isCount) {
     const int64_t zero = 0;
     return writer.write(&zero, sizeof(zero));
-  }
-  Recipe recipe = recipeOf(config, tensor);
-  if (recipe.kind == Recipe::Theta || recipe.kind == Recipe::Frequencies) {
-    std::vector<float> all = recipe.kind == Recipe::Theta
-                                 ? thetaOf(config.model_dim, seed, stream)
-                                 : frequenciesOf(config);
-    return writer.write(all.data(), all.size() * sizeof(float));
   }
   int64_t elements = 1;
   for (int64_t extent : tensor.shape)
     elements *= extent;
   for (int64_t begin = 0; begin < elements; begin += kPiece) {
     const int64_t count = std::min(kPiece, elements - begin);
-    switch (recipe.kind) {
-    case Recipe::Normal:
-    case Recipe::Gamma:
-      fillNormal(seed, stream, uint64_t(begin), count, piece.data());
-      break;
-    case Recipe::Truncated:
-      fillTruncatedNormal(seed, stream, uint64_t(begin), count, recipe.bound, piece.data());
-      break;
-    case Recipe::Uniform:
-      fillUniform(seed, stream, uint64_t(begin), count, piece.data());
-      break;
-    default:
-      std::fill_n(piece.begin(), count, 1.0f);
-    }
-    if (recipe.kind == Recipe::Gamma)
-      for (int64_t i = 1; i < count; i += 2)
-        piece[size_t(i)] = 0;
-    for (int64_t i = 0; i < count; ++i)
-      piece[size_t(i)] *= recipe.scale;
+    random.fill(tensor, begin, count, piece.data());
     OTODUS_RETURN_IF_ERROR(writer.write(piece.data(), size_t(count) * sizeof(float)));
     if (stop)
       OTODUS_RETURN_IF_ERROR(stop());
@@ -139,26 +166,22 @@ Status writeTensor(SafetensorsWriter &writer, const ModelConfig &config,
 
 Status writeTensors(const std::string &path, const ModelConfig &config, uint64_t seed,
                     const std::function<Status()> &stop) {
-  std::vector<ExpectedTensor> expected = expectedTensors(config);
-  // Tied: the output matrix is the embedding and is not stored twice.
-  if (config.share_emb)
-    std::erase_if(expected,
-                  [](const ExpectedTensor &t) { return t.name == "output.output.weight"; });
+  const RandomTensors random(config, seed);
   // 8-byte elements first, so that all data is aligned to its elements.
   std::vector<TensorSpec> specs;
-  std::vector<std::pair<const ExpectedTensor *, uint64_t>> order;
+  std::vector<const ExpectedTensor *> order;
   for (bool counts : {true, false})
-    for (size_t i = 0; i < expected.size(); ++i)
-      if (expected[i].isCount == counts) {
-        specs.push_back({expected[i].name, counts ? TensorType::I64 : TensorType::F32,
-                         expected[i].shape});
-        order.emplace_back(&expected[i], i);
+    for (const ExpectedTensor &tensor : random.tensors())
+      if (tensor.isCount == counts) {
+        specs.push_back(
+            {tensor.name, counts ? TensorType::I64 : TensorType::F32, tensor.shape});
+        order.push_back(&tensor);
       }
   Result<SafetensorsWriter> writer = SafetensorsWriter::create(path, specs, {{"format", "pt"}});
   OTODUS_RETURN_IF_ERROR(writer.status());
   std::vector<float> piece(static_cast<size_t>(kPiece));
-  for (auto [tensor, stream] : order)
-    OTODUS_RETURN_IF_ERROR(writeTensor(*writer, config, *tensor, seed, stream, piece, stop));
+  for (const ExpectedTensor *tensor : order)
+    OTODUS_RETURN_IF_ERROR(writeTensor(*writer, random, *tensor, piece, stop));
   return writer->finish();
 }
 

@@ -5,6 +5,8 @@
 #include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
 
+#include "gk/Transforms/Passes.h"
+
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassOptions.h"
@@ -83,6 +85,7 @@ void buildNVVMStage(OpPassManager &pm, const std::string &target) {
   finish.target = target;
   pm.addPass(createFinishNVVM(finish));
   addCleanup(pm);
+  pm.addPass(gk::createVerifyWgmmaUsePass());
   addGate(pm, "nvvm");
 }
 

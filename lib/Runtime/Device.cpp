@@ -3,6 +3,7 @@
 #include "otodus/Runtime/Device.h"
 #include "Devices.h"
 
+#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -27,6 +28,12 @@ Status Device::encode(const TensorMapShape &, std::byte *) {
 //===----------------------------------------------------------------------===//
 // Choice
 //===----------------------------------------------------------------------===//
+
+std::string secondsText(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g s", seconds);
+  return text;
+}
 
 namespace {
 std::string kindOf(const std::string &target) { return target.substr(0, target.find(':')); }

@@ -14,4 +14,7 @@ Result<std::shared_ptr<Device>> openCudaDevice(const DeviceOptions &options);
 /// version, Code::Usage for a malformed `options.sim`.
 Result<std::shared_ptr<Device>> openSimDevice(const DeviceOptions &options);
 
+/// "1.5 s"
+std::string secondsText(double seconds);
+
 } // namespace otodus::runtime

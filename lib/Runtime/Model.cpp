@@ -186,7 +186,8 @@ Status Model::prepareWeights(const Program &program, const std::vector<const std
     total += roundUp(bytes + traits.guard, traits.alignment);
   }
   if (!traits.sharesHostMemory) {
-    Result<int64_t> session = sessionBytes(program, options.batch, options.maxPiece, traits);
+    Result<int64_t> session = sessionBytes(
+        program, options.batch, options.maxPiece ? options.maxPiece : traits.maxPiece, traits);
     if (!session.isOk())
       return session.status();
     OTODUS_RETURN_IF_ERROR(

@@ -26,6 +26,13 @@ std::string joinNames(const std::vector<Argument> &arguments) {
   return result.empty() ? "none" : result;
 }
 
+std::vector<std::byte *> addresses(std::byte *base, const std::vector<int64_t> &offsets) {
+  std::vector<std::byte *> result;
+  for (int64_t offset : offsets)
+    result.push_back(base + offset);
+  return result;
+}
+
 } // namespace
 
 //===----------------------------------------------------------------------===//
@@ -46,18 +53,15 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
   // A function without buffers still needs an address that is not null.
   static std::byte nothing[64];
   std::byte *base = block.data() ? block.data() : nothing;
-  std::byte *host = traits().sharesHostMemory ? base : staging.data() + roundUp(batch * 8, 256);
-  auto bindArguments = [&](const std::vector<int64_t> &offsets, std::vector<std::byte *> &device,
-                           std::vector<std::byte *> &onHost) {
-    device.clear();
-    onHost.clear();
-    for (int64_t offset : offsets) {
-      device.push_back(base + offset);
-      onHost.push_back(host + offset);
-    }
-  };
-  bindArguments(memory.inputs, plan.inputs, plan.hostInputs);
-  bindArguments(memory.outputs, plan.outputs, plan.hostOutputs);
+  plan.memory = memory;
+  plan.inputs = addresses(base, memory.inputs);
+  plan.outputs = addresses(base, memory.outputs);
+  plan.hostInputs.clear(); // `bindStaging` knows better
+  plan.hostOutputs.clear();
+  if (traits().sharesHostMemory) {
+    plan.hostInputs = plan.inputs;
+    plan.hostOutputs = plan.outputs;
+  }
   std::vector<void *> buffers;
   for (size_t i = 0; i < function.buffers.size(); ++i) {
     auto index = static_cast<size_t>(function.buffers[i].index);
@@ -135,7 +139,7 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
 Status Session::Impl::bind(Plan &plan, int64_t length,
                            const std::vector<const std::byte *> &prepared) {
   if (plan.capacity >= length)
-    return Status::ok();
+    return traits().sharesHostMemory ? Status::ok() : bindStaging(plan);
   // Round up, so that calls that grow step by step do not lay out anew each time; pages
   // that nobody touches cost nothing.
   int64_t capacity = 1;
@@ -162,7 +166,7 @@ Status Session::Impl::bind(Plan &plan, int64_t length,
 /// start: what does not fit is known before anything runs, and addresses in recordings stay.
 Status Session::Impl::bindAll(const std::vector<const std::byte *> &prepared) {
   std::vector<FunctionMemory> memories;
-  int64_t bytes = 0, arguments = 0;
+  int64_t bytes = 0;
   for (Plan &plan : plans) {
     if (trains(*plan.function)) {
       memories.emplace_back();
@@ -173,15 +177,8 @@ Status Session::Impl::bindAll(const std::vector<const std::byte *> &prepared) {
     if (!memory.isOk())
       return memory.status();
     bytes = std::max(bytes, memory->bytes);
-    arguments = std::max(arguments, memory->argumentBytes);
     memories.push_back(std::move(*memory));
   }
-  Result<Memory> host = Memory::staging(
-      model->device_, static_cast<size_t>(roundUp(batch * 8, 256) + arguments));
-  if (!host.isOk())
-    return host.status().in("staging memory");
-  staging = std::move(*host);
-  hostPositions = reinterpret_cast<int64_t *>(staging.data());
   if (!traits().checksMemory) {
     Result<Memory> block = Memory::allocate(model->device_, static_cast<size_t>(bytes));
     if (!block.isOk())
@@ -204,6 +201,32 @@ Status Session::Impl::bindAll(const std::vector<const std::byte *> &prepared) {
                                  longestPiece(*plans[i].function, options.maxPiece), prepared));
   }
   note();
+  return Status::ok();
+}
+
+/// Gives positions, inputs and outputs their places on the host. They move if another function
+/// needs more room; recordings that know the old places are dropped.
+Status Session::Impl::bindStaging(Plan &plan) {
+  int64_t arguments = roundUp(batch * 8, 256), bytes = arguments + plan.memory.argumentBytes;
+  if (bytes > static_cast<int64_t>(staging.size())) {
+    for (Plan &other : plans) {
+      other.hostInputs.clear();
+      other.hostOutputs.clear();
+      other.recording.reset();
+      other.last = {};
+    }
+    staging.reset();
+    Result<Memory> host = Memory::staging(model->device_, static_cast<size_t>(bytes));
+    if (!host.isOk())
+      return host.status().in("staging memory of function '" + plan.function->name + "'");
+    staging = std::move(*host);
+    hostPositions = reinterpret_cast<int64_t *>(staging.data());
+  }
+  if (plan.hostInputs.size() != plan.inputs.size() ||
+      plan.hostOutputs.size() != plan.outputs.size()) {
+    plan.hostInputs = addresses(staging.data() + arguments, plan.memory.inputs);
+    plan.hostOutputs = addresses(staging.data() + arguments, plan.memory.outputs);
+  }
   return Status::ok();
 }
 
@@ -488,12 +511,14 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
   if (options.batch < 1 || options.batch > (int64_t(1) << 24))
     return Status(Code::Usage, "expected a batch between 1 and 16777216, found " +
                                    std::to_string(options.batch));
-  if (options.maxPiece < 1 || options.maxPiece > (int64_t(1) << 32))
+  if (options.maxPiece < 0 || options.maxPiece > (int64_t(1) << 32))
     return Status(Code::Usage, "expected pieces of 1 to 4294967296 steps, found " +
                                    std::to_string(options.maxPiece));
   auto impl = std::make_unique<Impl>();
   impl->model = std::move(model);
   impl->options = options;
+  if (options.maxPiece == 0)
+    impl->options.maxPiece = impl->traits().maxPiece;
   impl->batch = options.batch;
   impl->pool = options.pool ? options.pool : std::make_shared<ThreadPool>();
   for (const Function &function : impl->program().functions) {
@@ -517,13 +542,14 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
   impl->stream = std::move(*stream);
   if (!device.traits().sharesHostMemory) {
     Result<int64_t> bytes =
-        sessionBytes(impl->program(), impl->batch, options.maxPiece, device.traits());
+        sessionBytes(impl->program(), impl->batch, impl->options.maxPiece, device.traits());
     if (!bytes.isOk())
       return bytes.status();
-    OTODUS_RETURN_IF_ERROR(checkFits(device, *bytes,
-                                     "a session of " + std::to_string(options.batch) +
-                                         (options.batch == 1 ? " sequence" : " sequences") +
-                                         " in pieces of " + std::to_string(options.maxPiece)));
+    OTODUS_RETURN_IF_ERROR(
+        checkFits(device, *bytes,
+                  "a session of " + std::to_string(options.batch) +
+                      (options.batch == 1 ? " sequence" : " sequences") + " in pieces of " +
+                      std::to_string(impl->options.maxPiece)));
   }
   OTODUS_RETURN_IF_ERROR(impl->allocateState(impl->model->initial_));
   if (!device.traits().sharesHostMemory)
@@ -534,6 +560,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
 const Model &Session::model() const { return *impl_->model; }
 ThreadPool &Session::pool() const { return *impl_->pool; }
 int64_t Session::batch() const { return impl_->batch; }
+int64_t Session::maxPiece() const { return impl_->options.maxPiece; }
 
 //===----------------------------------------------------------------------===//
 // Figures

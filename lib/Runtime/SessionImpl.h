@@ -53,6 +53,7 @@ struct Session::Impl {
     std::vector<std::byte *> inputs, outputs; ///< on the device
     /// Where the host writes inputs and reads outputs: the same, or in `staging`.
     std::vector<std::byte *> hostInputs, hostOutputs;
+    FunctionMemory memory; ///< where inputs and outputs lie
     int64_t capacity = 0; ///< steps that the bound memory has room for, 0: not bound
     int64_t length = 0;   ///< steps for which kernels, items and maps are chosen, 0: none
     Memory own;           ///< Traits::checksMemory: its scratch memory
@@ -79,7 +80,9 @@ struct Session::Impl {
   std::vector<std::byte *> stateGradients;
 
   Memory scratch; ///< shared by all functions, which never run at the same time
-  Memory staging; ///< positions, then inputs and outputs; unless the device shares host memory
+  /// Positions, then inputs and outputs; as large as the functions that ran so far need. Nothing
+  /// if the device shares host memory.
+  Memory staging;
   std::vector<Plan> plans;
   int64_t peak = 0;
   bool profiling = false;
@@ -91,6 +94,7 @@ struct Session::Impl {
   // Memory and launches of a function.
   Status bind(Plan &plan, int64_t length, const std::vector<const std::byte *> &prepared);
   Status bindAll(const std::vector<const std::byte *> &prepared);
+  Status bindStaging(Plan &plan);
   Status place(Plan &plan, const FunctionMemory &memory, Memory &block, int64_t length,
                const std::vector<const std::byte *> &prepared);
   Status choose(Plan &plan, int64_t length);

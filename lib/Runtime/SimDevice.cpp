@@ -250,22 +250,17 @@ Status SimStream::launch(const KernelCall &call) {
   std::string first;
   for (size_t i = 0; i < count; ++i) {
     const char *text = library.report(simulator_->handle, i);
-    if (i == 0)
-      first = text;
+    if (i == 0) // the lines after the first say where each thread stood
+      first = std::string(text).substr(0, std::string(text).find('\n'));
     if (simulator_->options.report)
       simulator_->options.report(text);
   }
   std::string seen = std::to_string(count) + (count == 1 ? " report: " : " reports, the first: ");
   switch (status) {
-  case OTODUS_SIM_TIMEOUT: {
-    std::string limit = std::to_string(simulator_->options.timeout);
-    limit.erase(limit.find_last_not_of('0') + 1);
-    if (limit.back() == '.')
-      limit.pop_back();
-    return Status(Code::Device, where + ": did not end within " + limit +
-                                    " s (--device-timeout)" +
-                                    (first.empty() ? "" : "; " + first));
-  }
+  case OTODUS_SIM_TIMEOUT:
+    return Status(Code::Device, where + ": did not end within " +
+                                    secondsText(simulator_->options.timeout) +
+                                    " (--device-timeout)");
   case OTODUS_SIM_INVALID:
     return Status(Code::Internal, where + ": cannot start: " + first);
   case OTODUS_SIM_FAULT:

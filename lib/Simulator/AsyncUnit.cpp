@@ -23,6 +23,7 @@ void AsyncUnit::begin() {
   warpGroups.resize(team.blocks.size() * (threadCount / 128));
   registers.assign(team.blocks.size() * ((threadCount + 31) / 32), 0);
   clusters.clear();
+  fenced.assign(team.threads.size(), ClockRef());
   arrivedAt.assign(team.threads.size(), 0);
   remote.clear();
   remote.resize(team.blocks.size());
@@ -123,7 +124,8 @@ Block &AsyncUnit::owner(Thread &thread, const OtodusSimSite &site, uint64_t addr
   if (block != thread.block) {
     if (own)
       team.fault(thread, site, FindingKind::Cluster,
-                 std::string(what) + " must be in the block's own shared memory, but is in that of " +
+                 std::string(what) +
+                     " must be in the block's own shared memory, but is in that of " +
                      blockName(*team.launch, block->linear));
     remoteAccess(thread, site, *block);
   }
@@ -247,8 +249,9 @@ void AsyncUnit::arriveAtCluster(Thread &thread, const OtodusSimSite &site, bool 
     team.fault(thread, site, FindingKind::Cluster,
                "arrives at the cluster's barrier again without a cluster.wait in between");
   arrivedAt[thread.agent] = barrier.phase + 1;
-  if (!relaxed)
-    barrier.arriving = team.shadow.join(barrier.arriving, team.shadow.release(thread.agent));
+  // A relaxed arrival after a fence still makes known what was done before the fence.
+  ClockRef known = relaxed ? fenced[thread.agent] : team.shadow.release(thread.agent);
+  barrier.arriving = team.shadow.join(barrier.arriving, known);
   ++barrier.arrived;
   advanceCluster(thread, barrier);
 }
@@ -277,7 +280,7 @@ void AsyncUnit::remoteAccess(Thread &thread, const OtodusSimSite &site, Block &b
     return;
   auto [access, isFirst] = remote[block.rank].insert({thread.agent, {}});
   access->second = {team.shadow.clockOf(thread.agent), &site};
-  if (!isFirst)
+  if (!isFirst || clusterOf(thread).phase > 0) // all have arrived once, so all have started
     return;
   for (uint32_t i = 0; i < block.threadCount; ++i)
     if (team.shadow.hasHeardOf(thread.agent, block.threads[i].agent))

@@ -28,7 +28,7 @@ struct Mbarrier {
   int64_t transactions = 0; ///< bytes announced and not arrived
   uint64_t phase = 0;     ///< completed phases
   uint32_t initialiser = 0; ///< agent
-  bool fenced = false;    ///< its initialisation is visible to asynchronous operations and the cluster
+  bool fenced = false;    ///< asynchronous operations and the cluster see its initialisation
   ClockRef arriving;      ///< what those who arrived in this phase knew
   ClockRef completed;     ///< the same for all completed phases
   uint32_t stream = 0;    ///< number of the agent for copies that it counts
@@ -143,6 +143,7 @@ public:
   std::vector<WarpGroupState> warpGroups;           ///< of all blocks
   std::vector<uint32_t> registers; ///< per warp of the team: as setmaxnreg says, 0: as launched
   std::unordered_map<uint64_t, ClusterBarrier> clusters; ///< by linear number
+  std::vector<ClockRef> fenced; ///< per thread: what it knew at its last fence.mbarrier.init
   std::vector<uint64_t> arrivedAt; ///< per thread: phase + 1 of its cluster arrival, 0: waited for
   std::vector<std::unordered_map<uint32_t, RemoteAccess>> remote; ///< per block, by agent
   uint32_t nextToken = 0;

@@ -36,9 +36,10 @@ void barrierArrive(Thread &thread, const OtodusSimSite &site, uint64_t *slots, v
   thread.team->barrier(thread, site, id, count, true, 0);
 }
 
-/// Memory is sequentially consistent here, and a fence alone orders nothing between threads; with
-/// the atomic that follows it the race detector takes its release from there.
-void fence(Thread &, const OtodusSimSite &, uint64_t *, void *) {}
+/// Memory is sequentially consistent here; what a fence orders matters to the race detector alone.
+void fence(Thread &thread, const OtodusSimSite &, uint64_t *, void *) {
+  thread.team->shadow.fence(thread.agent);
+}
 
 void nanosleep(Thread &thread, const OtodusSimSite &, uint64_t *, void *) {
   thread.team->yield(thread);

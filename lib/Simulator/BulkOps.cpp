@@ -1,8 +1,9 @@
 //===- BulkOps.cpp - Bulk copies and tensor maps ---------------------------===//
 //
-// PTX ISA, "cp.async.bulk" and "cp.async.bulk.tensor". Copies into shared memory are counted in bytes
-// by an mbarrier of the destination block; copies out of it are waited for in groups of the issuing
-// thread. All are checked when they are issued and executed later, as the launch's options say.
+// PTX ISA, "cp.async.bulk" and "cp.async.bulk.tensor". Copies into shared memory are counted in
+// bytes by an mbarrier of the destination block; copies out of it are waited for in groups of the
+// issuing thread. All are checked when they are issued and executed later, as the launch's options
+// say.
 //
 //===----------------------------------------------------------------------===//
 
@@ -227,8 +228,8 @@ void checkPlain(Thread &thread, const OtodusSimSite &site, uint64_t from, uint64
                            " bytes past one and a size of " + std::to_string(bytes));
 }
 
-/// Destinations of a copy to `shared` that signals `mbarrier`: the block of these addresses, or with
-/// a mask the blocks of the cluster at the same offsets.
+/// Destinations of a copy to `shared` that signals `mbarrier`: the block of these addresses, or
+/// with a mask the blocks of the cluster at the same offsets.
 Destinations destinationsOf(Thread &thread, const OtodusSimSite &site, uint64_t shared,
                             uint64_t mbarrier, Operands mask) {
   Team &team = *thread.team;

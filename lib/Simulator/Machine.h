@@ -5,8 +5,9 @@
 // until it must wait. One host thread runs one team at a time, so nothing here needs locks; what
 // teams share (global memory, the list of reports) is in Memory.h and Reports.h.
 //
-// Handlers of ops (Handlers.h) see Thread and Collective. While they run on a fiber they may be left
-// forever by Team::fault, so they must not hold resources across calls that can fault or suspend.
+// Handlers of ops (Handlers.h) see Thread and Collective. While they run on a fiber they may be
+// left forever by Team::fault, so they must not hold resources across calls that can fault or
+// suspend.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,6 +16,7 @@
 #include "otodus/ABI/SimLibrary.h"
 
 #include "AsyncCopy.h"
+#include "Banks.h"
 #include "Fiber.h"
 #include "Reports.h"
 #include "Shadow.h"
@@ -202,6 +204,7 @@ public:
   Shadow shadow;                ///< races, bounds and initialisation of all memory
   std::shared_ptr<AsyncUnit> asyncUnit; ///< mbarriers, bulk copies, wgmma, clusters; never null
   TeamReports reports;
+  Banks banks;
   OtodusSimCounters counters = {};
   uint64_t random = 1;
 

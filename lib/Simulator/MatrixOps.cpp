@@ -34,8 +34,7 @@ static void countConflicts(Collective &c, uint32_t matrix) {
     if (!repeated)
       worst = std::max(worst, ++uses[address / 16 % 8]);
   }
-  ++c.team.counters.sharedAccesses;
-  c.team.counters.bankConflicts += worst - 1;
+  c.team.banks.add(c.site.number, worst - 1);
 }
 
 [[noreturn, gnu::cold]] static void unsupported(Collective &c, const char *what) {
@@ -120,7 +119,8 @@ void mma(Collective &c) {
   if (c.attribute(0) != 16 || c.attribute(1) != 8 || !(tf32 || half) || c.attribute(6) != type ||
       !(tf32 ? k == 8 || k == 4 : k == 16 || k == 8) ||
       c.attribute(3) != OTODUS_SIM_WORD_Row || c.attribute(4) != OTODUS_SIM_WORD_Col)
-    unsupported(c, "only m16n8 row.col forms of f16, bf16 (k 8 or 16) and tf32 (k 4 or 8) are executed");
+    unsupported(
+        c, "only m16n8 row.col forms of f16, bf16 (k 8 or 16) and tf32 (k 4 or 8) are executed");
   const uint32_t aRegisters = c.site.segments[0], bRegisters = c.site.segments[1];
   const uint32_t halves = half ? 2 : 1;
   double a[16][16], b[16][8], d[16][8];

@@ -173,6 +173,8 @@ static void fenceInitialisations(Thread &thread) {
 
 void fenceMbarrierInit(Thread &thread, const OtodusSimSite &, uint64_t *, void *) {
   fenceInitialisations(thread);
+  Team &team = *thread.team;
+  team.asyncUnit->fenced[thread.agent] = team.shadow.release(thread.agent);
 }
 
 // Attributes: kind.

@@ -37,10 +37,14 @@ template <typename T> T modify(int64_t kind, uint64_t address, T value) {
 }
 
 void synchronise(Thread &thread, int64_t ordering, uint64_t address) {
-  if (ordering < kRelease)
+  Shadow &shadow = thread.team->shadow;
+  if (ordering < kRelease) {
+    shadow.relaxedLoad(thread.agent, address);
+    shadow.relaxedStore(thread.agent, address);
     return;
-  thread.team->shadow.acquireObject(thread.agent, address);
-  thread.team->shadow.releaseObject(thread.agent, address);
+  }
+  shadow.acquireObject(thread.agent, address);
+  shadow.releaseObject(thread.agent, address);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 //===- Rendezvous.cpp - Collectives of warps and barriers of blocks --------===//
 //
-// Whoever arrives last runs the collective for all and wakes the others. Their operands lie on their
-// own stacks, so nothing is copied.
+// Whoever arrives last runs the collective for all and wakes the others. Their operands lie on
+// their own stacks, so nothing is copied.
 //
 //===----------------------------------------------------------------------===//
 

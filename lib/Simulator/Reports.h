@@ -1,8 +1,8 @@
 //===- Reports.h - What the simulator found, without repeating itself ------===//
 //
 // A finding names up to two ops. Findings of one kind at the same pair of ops are one report that
-// counts them. Teams collect their own; a launch prints them in the order of teams, so that the text
-// does not depend on how host threads were scheduled.
+// counts them. Teams collect their own; a launch prints them in the order of teams, so that the
+// text does not depend on how host threads were scheduled.
 //
 //===----------------------------------------------------------------------===//
 

@@ -40,6 +40,8 @@ void Shadow::begin(Team &team, const LaunchState &launch, uint32_t worker) {
   starts_.push_back({teamStart_, number});
   own_.assign(agents_, base_);
   known_.assign(agents_, ClockRef());
+  fenced_.assign(agents_, ClockRef());
+  seen_.assign(agents_, ClockRef());
   objects_.clear();
   fences_.clear();
   for (ClockRef &clock : joined_)
@@ -52,7 +54,8 @@ void Shadow::begin(Team &team, const LaunchState &launch, uint32_t worker) {
   memset(static_cast<void *>(shared_.data()), 0, words * sizeof(Cell));
   splits_[0].clear();
   readers_.clear();
-  readerWords_ = 2 * ((agents_ + 31) / 32);
+  freeSets_.clear();
+  readerWords_ = 2 * ((firstStream() + 31) / 32) + streams_;
 }
 
 uint64_t Shadow::teamAt(uint32_t clock) const {
@@ -77,10 +80,9 @@ template <bool global> bool Shadow::split(Cell &cell) {
     if (cell.bytes >> byte & 1)
       part = cell;
     if (part.isMany) { // each byte adds readers of its own from now on
-      size_t set = readers_.size() / readerWords_;
-      part.isMany = set < (1u << 21) && part.readClock >= base_;
+      size_t set = part.readClock >= base_ ? newSet() : kNoSet;
+      part.isMany = set != kNoSet;
       if (part.isMany) {
-        readers_.resize(readers_.size() + readerWords_);
         std::copy_n(readers_.begin() + size_t(cell.index) * readerWords_, readerWords_,
                     readers_.begin() + set * readerWords_);
         part.index = set;
@@ -95,8 +97,28 @@ template <bool global> bool Shadow::split(Cell &cell) {
   return true;
 }
 
-/// Records in a set of readers: per warp a clock and the lanes that read at that clock.
+/// Room for a set of readers, kNoSet if there are too many.
+size_t Shadow::newSet() {
+  size_t index = readers_.size() / readerWords_;
+  if (!freeSets_.empty()) {
+    index = freeSets_.back();
+    freeSets_.pop_back();
+    std::fill_n(readers_.begin() + index * readerWords_, readerWords_, 0);
+  } else if (index < (1u << 21)) {
+    readers_.resize(readers_.size() + readerWords_, 0);
+  } else {
+    return kNoSet;
+  }
+  return index;
+}
+
+/// Records in a set of readers: per warp a clock and the lanes that read at that clock; per stream
+/// of asynchronous operations a clock.
 void Shadow::addReader(Cell &cell, uint32_t agent, uint32_t clock) {
+  if (agent >= firstStream()) {
+    readers_[(size_t(cell.index) + 1) * readerWords_ - 1 - (agent - firstStream())] = clock;
+    return;
+  }
   uint32_t *set = &readers_[size_t(cell.index) * readerWords_ + 2 * (agent / 32)];
   uint32_t lane = 1u << (agent % 32);
   if (set[0] != clock) {
@@ -108,10 +130,9 @@ void Shadow::addReader(Cell &cell, uint32_t agent, uint32_t clock) {
 }
 
 void Shadow::makeMany(Cell &cell) {
-  size_t index = readers_.size() / readerWords_;
-  if (index >= (1u << 21))
+  size_t index = newSet();
+  if (index == kNoSet)
     return; // the last reader alone is remembered
-  readers_.resize(readers_.size() + readerWords_, 0);
   cell.isMany = 1;
   cell.index = index;
   addReader(cell, cell.reader, cell.readClock);
@@ -167,7 +188,14 @@ inline void Shadow::touch(Thread &thread, const OtodusSimSite &site, Cell &cell,
       race(thread, site, cell, true, false, cell.reader, cell.readClock, address, global);
     } else if (cell.isMany) {
       const uint32_t *set = &readers_[size_t(cell.index) * readerWords_];
-      for (uint32_t warp = 0; 2 * warp < readerWords_; ++warp) {
+      for (uint32_t stream = 0; stream < streams_; ++stream) {
+        uint32_t other = firstStream() + stream, clock = set[readerWords_ - 1 - stream];
+        if (clock >= base_ && other != me && !knows(me, other, clock)) [[unlikely]] {
+          race(thread, site, cell, true, false, other, clock, address, global);
+          break;
+        }
+      }
+      for (uint32_t warp = 0; 2 * warp + streams_ < readerWords_; ++warp) {
         if (set[2 * warp] < base_)
           continue;
         for (uint32_t lanes = set[2 * warp + 1]; lanes; lanes &= lanes - 1) {
@@ -178,6 +206,7 @@ inline void Shadow::touch(Thread &thread, const OtodusSimSite &site, Cell &cell,
           }
         }
       }
+      freeSets_.push_back(cell.index);
     } else if (cell.reader != me && !knows(me, cell.reader, cell.readClock)) [[unlikely]] {
       race(thread, site, cell, true, false, cell.reader, cell.readClock, address, global);
     }
@@ -272,6 +301,9 @@ inline void Shadow::access(Thread &thread, const OtodusSimSite &site, uint64_t a
     uint64_t offset = address & (kSharedStride - 1);
     if (offset + bytes > block->sharedBytes) [[unlikely]]
       outOfBounds(thread, site, address, bytes, write);
+    if (team_->banks.enabled() && bytes <= 16 && site.op != OTODUS_SIM_OP_LdMatrix &&
+        site.op != OTODUS_SIM_OP_StMatrix)
+      team_->banks.access(site.number, thread.agent / 32, thread.laneid, address, bytes);
     if (block != thread.block) [[unlikely]]
       team_->asyncUnit->remoteAccess(thread, site, *block);
     touchRange<kind, false>(thread, site,
@@ -458,6 +490,8 @@ void checkedStore(OtodusSimContext *context, const OtodusSimSite *site, uint64_t
     shadow.atomic(thread, *site, address, bytes);
     if (site->attributes[0] >= kRelease)
       shadow.releaseObject(thread.agent, address);
+    else
+      shadow.relaxedStore(thread.agent, address);
     return;
   }
   shadow.store(thread, *site, address, bytes, alignment);
@@ -469,6 +503,8 @@ void Shadow::atomicLoad(Thread &thread, const OtodusSimSite &site, uint64_t addr
   bounds(thread, site, address, bytes, bytes, false);
   if (site.attributes[0] >= kRelease)
     acquireObject(thread.agent, address);
+  else
+    relaxedLoad(thread.agent, address);
 }
 
 } // namespace otodus::sim

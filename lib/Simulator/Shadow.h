@@ -62,12 +62,12 @@ private:
   Clock *clock_ = nullptr;
 };
 
-/// Ordering of an atomic access as a site's attribute 0 says it: 0 is a plain access, 1 relaxed, from
-/// kRelease on it synchronises.
+/// Ordering of an atomic access as a site's attribute 0 says it: 0 is a plain access, 1 relaxed,
+/// from kRelease on it synchronises.
 inline constexpr int64_t kRelease = 2;
 
 /// Agents for asynchronous operations of a team whose kernel has some.
-inline constexpr uint32_t kMostStreams = 96;
+inline constexpr uint32_t kMostStreams = 64;
 
 class Shadow {
 public:
@@ -78,8 +78,8 @@ public:
 
   bool enabled() const { return enabled_; }
 
-  // Accesses. Each checks bounds and alignment (a violation is a fault, which does not return), then
-  // initialisation and races. `bytes` is 1 ... 2^20.
+  // Accesses. Each checks bounds and alignment (a violation is a fault, which does not return),
+  // then initialisation and races. `bytes` is 1 ... 2^20.
   void load(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
             uint32_t alignment);
   void store(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes,
@@ -93,8 +93,8 @@ public:
               uint32_t alignment, bool write);
 
   // Asynchronous operations: between begin and end any access to the bytes (any writing access to
-  // bytes being read) is reported. begin counts as an access of the thread that issues it; end as an
-  // access of `agent` at its present clock.
+  // bytes being read) is reported. begin counts as an access of the thread that issues it; end as
+  // an access of `agent` at its present clock.
   void beginAsyncWrite(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
   void endAsyncWrite(uint32_t agent, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
   void beginAsyncRead(Thread &thread, const OtodusSimSite &site, uint64_t address, uint32_t bytes);
@@ -114,6 +114,11 @@ public:
   /// Acquire or release through an object in memory (an atomic, an mbarrier), by its address.
   void acquireObject(uint32_t agent, uint64_t address);
   void releaseObject(uint32_t agent, uint64_t address);
+  /// A fence makes what relaxed atomics before it have read an acquire, and relaxed atomics after it a
+  /// release of what is known here.
+  void fence(uint32_t agent);
+  void relaxedLoad(uint32_t agent, uint64_t address);
+  void relaxedStore(uint32_t agent, uint64_t address);
 
   // Streams of asynchronous operations are agents too (AsyncUnit.h). Stream 0 always exists.
   uint32_t streams() const { return streams_; }
@@ -168,6 +173,8 @@ private:
   template <bool global> bool split(Cell &cell);
   template <typename F> void eachSharedCell(uint64_t address, uint32_t bytes, F f);
   void addReader(Cell &cell, uint32_t agent, uint32_t clock);
+  static constexpr size_t kNoSet = ~size_t(0);
+  size_t newSet();
   void makeMany(Cell &cell);
   Allocation *rangeOf(const OtodusSimSite &site, uint64_t address, uint32_t bytes);
   Cell *page(Allocation &range, uint64_t offset, bool create);
@@ -202,11 +209,14 @@ private:
   std::vector<Cell> shared_; ///< of all blocks of the team
   uint32_t wordsPerBlock_ = 0;
   std::vector<Cell> splits_[2];   ///< four per split word: of shared, of global memory
-  std::vector<uint32_t> readers_; ///< sets of readers: per warp a clock and a mask of lanes
+  std::vector<uint32_t> readers_; ///< sets of readers: per warp a clock and a mask of lanes, then
+                                  ///< per stream a clock, the last stream first
+  std::vector<uint32_t> freeSets_;
   uint32_t readerWords_ = 0;
   std::vector<Allocation *> bySite_; ///< which range a site touched last
   std::vector<std::pair<uint32_t, uint64_t>> starts_; ///< first clock of each team
   std::unordered_map<uint64_t, ClockRef> objects_;
+  std::vector<ClockRef> fenced_, seen_; ///< per agent: at its last fence; read since
   std::vector<std::vector<ProxyFence>> fences_; ///< per agent
   ClockRef joined_[3]; ///< the last join: both operands, the result
 };

@@ -102,6 +102,7 @@ void Shadow::synchroniseTeam() {
   own_[agents_ - 1] = base_;
   known_[agents_ - 1] = ClockRef();
   readers_.clear();
+  freeSets_.clear();
 }
 
 void Shadow::acquireObject(uint32_t agent, uint64_t address) {
@@ -110,6 +111,29 @@ void Shadow::acquireObject(uint32_t agent, uint64_t address) {
   auto found = objects_.find(address);
   if (found != objects_.end())
     acquire(agent, found->second);
+}
+
+void Shadow::fence(uint32_t agent) {
+  if (!enabled_)
+    return;
+  acquire(agent, seen_[agent]);
+  seen_[agent] = ClockRef();
+  fenced_[agent] = release(agent);
+}
+
+void Shadow::relaxedLoad(uint32_t agent, uint64_t address) {
+  if (!enabled_)
+    return;
+  auto found = objects_.find(address);
+  if (found != objects_.end())
+    seen_[agent] = join(seen_[agent], found->second);
+}
+
+void Shadow::relaxedStore(uint32_t agent, uint64_t address) {
+  if (!enabled_ || !fenced_[agent])
+    return;
+  ClockRef &object = objects_[address];
+  object = join(object, fenced_[agent]);
 }
 
 void Shadow::releaseObject(uint32_t agent, uint64_t address) {

@@ -17,7 +17,9 @@ void Shadow::race(Thread &thread, const OtodusSimSite &site, const Cell &cell, b
                   bool otherWrote, uint32_t otherAgent, uint32_t otherClock, uint64_t address,
                   bool global) {
   const OtodusSimSite &other = launch_->sites[otherWrote ? cell.writeSite : cell.readSite];
-  bool inFlight = otherClock == kInFlight;
+  // Of a stream's operations nobody has waited for this one, whether it is done or not.
+  bool isStream = otherAgent >= firstStream();
+  bool inFlight = otherClock == kInFlight || (isStream && otherClock >= teamStart_);
   bool otherTeam = !inFlight && otherClock < teamStart_;
   FindingKind kind = inFlight    ? FindingKind::AsyncInFlight
                      : otherTeam ? FindingKind::BlocksCollide
@@ -32,8 +34,8 @@ void Shadow::race(Thread &thread, const OtodusSimSite &site, const Cell &cell, b
                      who(thread) + "), ";
   if (inFlight) {
     text += "which " + describe(other) + (otherWrote ? " is still writing" : " is still reading") +
-            " (issued by " + agentName(*team_, otherAgent) +
-            "): wait for the asynchronous operation first";
+            (isStream ? std::string() : " (issued by " + agentName(*team_, otherAgent) + ")") +
+            ": wait for the asynchronous operation first";
   } else if (otherTeam) {
     uint64_t number = teamAt(otherClock);
     std::string block = launch_->teamBlocks == 1
@@ -64,8 +66,8 @@ void Shadow::outOfBounds(Thread &thread, const OtodusSimSite &site, uint64_t add
   std::string text = std::string(write ? "writes " : "reads ") + std::to_string(bytes) +
                      " bytes at ";
   if (Block *block = team_->sharedOwner(address)) {
-    text += "shared byte " + std::to_string(address & (kSharedStride - 1)) + ", but the block has " +
-            std::to_string(block->sharedBytes) + " bytes of shared memory";
+    text += "shared byte " + std::to_string(address & (kSharedStride - 1)) +
+            ", but the block has " + std::to_string(block->sharedBytes) + " bytes of shared memory";
   } else if (const Allocation *range = memory_->find(address) ? memory_->find(address)
                                                               : memory_->nearest(address)) {
     uint64_t end = range->base + range->bytes;

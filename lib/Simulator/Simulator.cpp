@@ -16,7 +16,7 @@ struct OtodusSimulator {
   OtodusSimOptions options;
   GlobalMemory memory;
   std::vector<std::unique_ptr<Team>> workers;
-  std::vector<std::string> reports;
+  std::vector<std::string> reports, banks;
   OtodusSimCounters counters = {};
 };
 
@@ -91,7 +91,7 @@ OtodusSimulator *otodusSimCreate(const OtodusSimOptions *options, char *error, s
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
     return fail("simulated kernels need a CPU with AVX2, FMA and F16C (x86-64-v3)");
 #endif
-  auto *simulator = new OtodusSimulator{*options, {}, {}, {}, {}};
+  auto *simulator = new OtodusSimulator{*options, {}, {}, {}, {}, {}};
   OtodusSimOptions &own = simulator->options;
   if (!own.workers)
     own.workers = std::max(1u, std::thread::hardware_concurrency());
@@ -118,8 +118,10 @@ void otodusSimInitialised(OtodusSimulator *simulator, const void *at, size_t byt
   simulator->memory.setValid(at, bytes, initialised != 0);
 }
 
-OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunch *launch) {
+[[clang::no_sanitize("function")]] OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator,
+                                                                const OtodusSimLaunch *launch) {
   simulator->reports.clear();
+  simulator->banks.clear();
   if (!launch || launch->size != sizeof(OtodusSimLaunch) || !launch->kernel)
     return invalid(*simulator, "kernel", "the record of the launch is not of this version");
   const OtodusSimKernelInfo *info = launch->kernel(nullptr, nullptr);
@@ -164,6 +166,7 @@ OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunc
                          " threads at a time (their shared memory must lie below 4 GiB)");
     team.shadow.beginLaunch(state, worker);
     team.counters = {};
+    team.banks.beginLaunch(info->sites, state.options.banks != 0);
   }
 
   // Worker w runs teams w, w + workers, ...: which blocks one host thread sees does not depend on
@@ -228,11 +231,29 @@ OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunc
     counters.threads += team.counters.threads;
     counters.collectives += team.counters.collectives;
     counters.barriers += team.counters.barriers;
-    counters.sharedAccesses += team.counters.sharedAccesses;
-    counters.bankConflicts += team.counters.bankConflicts;
     counters.loads += team.shadow.loads;
     counters.stores += team.shadow.stores;
   }
+  std::vector<std::pair<uint32_t, Banks::Total>> used;
+  for (uint32_t site = 0; site < info->sites; ++site) {
+    Banks::Total total;
+    for (uint32_t worker = 0; worker < workers; ++worker) {
+      total.accesses += simulator->workers[worker]->banks.totals[site].accesses;
+      total.extra += simulator->workers[worker]->banks.totals[site].extra;
+    }
+    if (total.accesses)
+      used.push_back({site, total});
+    counters.sharedAccesses += total.accesses;
+    counters.bankConflicts += total.extra;
+  }
+  std::sort(used.begin(), used.end(), [](const auto &a, const auto &b) {
+    return std::pair(b.second.extra, a.first) < std::pair(a.second.extra, b.first);
+  });
+  for (const auto &[site, total] : used)
+    simulator->banks.push_back(kernel + ": " + describe(state.sites[site]) + ": " +
+                               std::to_string(total.accesses) + " accesses of a warp, " +
+                               std::to_string(total.extra) + " extra passes");
+
   std::vector<Finding> findings = all.take();
   counters.reports += findings.size();
   size_t shown = std::min<size_t>(findings.size(), simulator->options.maxReports);
@@ -258,6 +279,12 @@ size_t otodusSimReportCount(const OtodusSimulator *simulator) {
 
 const char *otodusSimReport(const OtodusSimulator *simulator, size_t index) {
   return index < simulator->reports.size() ? simulator->reports[index].c_str() : "";
+}
+
+size_t otodusSimBankCount(const OtodusSimulator *simulator) { return simulator->banks.size(); }
+
+const char *otodusSimBank(const OtodusSimulator *simulator, size_t index) {
+  return index < simulator->banks.size() ? simulator->banks[index].c_str() : "";
 }
 
 void otodusSimGetCounters(const OtodusSimulator *simulator, OtodusSimCounters *counters) {

@@ -72,7 +72,8 @@ bool Team::reserve(const LaunchState &state) {
 
 /// What a fiber runs: the kernel, once.
 struct TeamFiber {
-  static void enter(void *argument) {
+  // A kernel has no type information before its first instruction.
+  [[clang::no_sanitize("function")]] static void enter(void *argument) {
     auto &thread = *static_cast<Thread *>(argument);
     thread.team->launch->launch->kernel(&thread, thread.team->launch->launch->params);
     thread.team->threadDone(thread);
@@ -207,6 +208,7 @@ void Team::start(const LaunchState &state, uint64_t number, uint32_t worker) {
   end = TeamEnd::Finished;
   reports.clear();
   shadow.begin(*this, state, worker);
+  banks.beginTeam(uint32_t(blocks.size()) * ((count + 31) / 32));
   beginExtensions();
 }
 
@@ -215,6 +217,7 @@ TeamEnd Team::run(const LaunchState &state, uint64_t number, uint32_t worker) {
   start(state, number, worker);
   current = next();
   switchFiber(scheduler, current->fiber);
+  banks.endTeam();
   counters.blocks += blocks.size();
   counters.threads += threads.size();
   return end;

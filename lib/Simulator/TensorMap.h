@@ -14,8 +14,8 @@
 namespace otodus::sim {
 
 /// The address at which the byte of unswizzled address `address` lies; `span` is 0, 32, 64 or 128
-/// bytes. 16-byte chunks are exchanged inside a row of `span` bytes: bits 4 and up of the address are
-/// xored with as many bits from bit 7 on. Unconfirmed on a device.
+/// bytes. 16-byte chunks are exchanged inside a row of `span` bytes: bits 4 and up of the address
+/// are xored with as many bits from bit 7 on. Unconfirmed on a device.
 inline uint64_t swizzle(uint64_t address, uint32_t span) {
   uint64_t mask = span < 32 ? 0 : span / 16 - 1;
   return address ^ ((address >> 7 & mask) << 4);
@@ -40,8 +40,8 @@ struct BoxRun {
   uint32_t bytes;
 };
 
-/// Calls `use(BoxRun)` for the runs of the box at `coordinates` (elements; dimension 0 first; may be
-/// negative), in the order of shared memory. Together they are the whole box.
+/// Calls `use(BoxRun)` for the runs of the box at `coordinates` (elements; dimension 0 first; may
+/// be negative), in the order of shared memory. Together they are the whole box.
 template <typename F>
 void forEachRun(const OtodusSimTensorMap &map, const int32_t *coordinates, F use) {
   uint32_t count[5] = {1, 1, 1, 1, 1}, index[5] = {0, 0, 0, 0, 0};

@@ -1,13 +1,13 @@
 //===- WgmmaOps.cpp - Matrix products of a warp group ----------------------===//
 //
-// PTX ISA, "wgmma". A product reads shared memory and writes its accumulator at any time between its
-// issue and a wait that covers it. Here that is at the wait (or at once, as the options say); until
-// then threads hold a token of NaNs instead of the accumulator, so that a value taken too early is
-// no number. Sums of 16 exact products are rounded once; the device's order is another.
+// PTX ISA, "wgmma". A product reads shared memory and writes its accumulator at any time between
+// its issue and a wait that covers it. Here that is at the wait (or at once, as the options say);
+// until then threads hold a token of NaNs instead of the accumulator, so that a value taken too
+// early is no number. Sums of 16 exact products are rounded once; the device's order is another.
 //
-// Matrix descriptor: start address (bits 0-13), leading offset (16-29), stride offset (32-45), all in
-// 16 bytes; base offset (49-51); swizzle (62-63: 0 none, 1 128, 2 64, 3 32 bytes). Layouts, with S the
-// swizzle's span in bytes and chunks of 16 bytes, before the swizzle of address bits:
+// Matrix descriptor: start address (bits 0-13), leading offset (16-29), stride offset (32-45), all
+// in 16 bytes; base offset (49-51); swizzle (62-63: 0 none, 1 128, 2 64, 3 32 bytes). Layouts, with
+// S the swizzle's span in bytes and chunks of 16 bytes, before the swizzle of address bits:
 //
 //   K-major    row r, chunk c of 8 k:  start + (r / 8) stride + (r mod 8) S + 16 c
 //     S = 0:   row r, chunk c:         start + (r / 8) stride + (r mod 8) 16 + c leading
@@ -197,8 +197,8 @@ void checkMatrix(Collective &collective, const Readers &readers, uint64_t bits, 
     refuse("has a base offset, which is not simulated: start tiles at multiples of " +
            std::to_string(swizzleRepeat(d.span)) + " bytes");
   if (d.span && (d.start & (swizzleRepeat(d.span) - d.span)) != 0)
-    refuse("starts at shared byte " + std::to_string(d.start) + ", in the middle of the pattern of a "
-           "swizzle of " + std::to_string(d.span) + " bytes, which repeats after " +
+    refuse("starts at shared byte " + std::to_string(d.start) +
+           ", in the middle of the pattern of a swizzle of " + std::to_string(d.span) + " bytes, which repeats after " +
            std::to_string(swizzleRepeat(d.span)));
   if (d.span && !transpose && d.start % d.span + 32 > d.span)
     refuse("starts " + std::to_string(d.start % d.span) + " bytes into a row of " +
@@ -257,8 +257,8 @@ void issue(Collective &collective, const Product &product, uint32_t accumulatorO
   if (!state.fenced)
     if (!team.reports.repeated(FindingKind::Registers, &collective.site, nullptr))
       team.report({FindingKind::Registers, &collective.site, nullptr,
-                   describe(collective.site) + " has no wgmma.fence between it and the last wait or "
-                   "the kernel's start (" + who(collective.thread(0)) +
+                   describe(collective.site) +
+                       " has no wgmma.fence between it and the last wait or the kernel's start (" + who(collective.thread(0)) +
                        "): registers that it uses may not be written yet"});
   Accumulator &accumulator = takeAccumulator(collective, state, accumulatorOperand);
   accumulator.token = ++unit.nextToken & kTokenMask;

@@ -113,7 +113,7 @@ Result<std::vector<Bytes>> generateParts(std::unique_ptr<llvm::Module> module,
     bitcode.emplace_back();
     llvm::raw_svector_ostream stream(bitcode.back());
     llvm::WriteBitcodeToFile(*part, stream);
-  });
+  }, /*PreserveLocals=*/true);
   std::vector<Bytes> objects(bitcode.size());
   std::vector<Status> status(bitcode.size());
   std::vector<std::thread> threads;

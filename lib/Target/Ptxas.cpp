@@ -1,6 +1,6 @@
 //===- Ptxas.cpp - PTX to cubins -------------------------------------------===//
 
-#include "otodus/Target/Ptx.h"
+#include "otodus/Target/Ptxas.h"
 
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/SmallString.h"

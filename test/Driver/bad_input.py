@@ -204,6 +204,16 @@ def usage():
     expect("no prompt", 1, "empty", ["generate", "--model", TINY])
     expect("pieces without input", 2, "--pieces", ["eval", "--model", TINY, "--data", "x", "--pieces", "1"])
     expect("preset without directory", 2, "-o DIR", ["import", "--preset", "mega200M", "--random-init"])
+    expect("preset and model", 2, "a model directory or --preset NAME", ["import", "--preset", "mega200M", TINY])
+    expect("explain nothing", 2, "a model or --preset NAME", ["explain", "kernels", "--target=sm_80"])
+    expect("explain a CPU's kernels", 2, "expected chips", ["explain", "kernels", TINY, "--target=cpu"])
+    expect("no such ptxas", 4, "--ptxas=/no/ptxas", ["explain", "kernels", TINY, "--target=sm_80", "--ptxas=/no/ptxas"])
+    expect("no chip file", 3, "/no/chips.json", ["compile", TINY, "--target=sm_80", "--chip-file=/no/chips.json"])
+    with open(path("chips.json"), "w", encoding="utf-8") as file:
+        file.write('{"name": "acme_1", "like": "sm_81"}')
+    expect("chip like none", 1, 'expects "like"', ["compile", TINY, "--target=acme_1", "--chip-file=" + path("chips.json")])
+    expect("stage of a CPU", 2, "a GPU gpu, nvvm, ptx and cubin", ["compile", TINY, "--target=sm_80", "--emit=asm"])
+    expect("stage of a GPU", 2, "a CPU has llvm and asm", ["compile", TINY, "--emit=ptx"])
     expect("inspect: neither", 3, "notes.txt", ["inspect", write(path("notes.txt"), "hello world, hello")])
 
 
@@ -223,7 +233,7 @@ def modules():
 """)
     expect("unverifiable MLIR", 1, "verify.mlir:4:", ["compile", bad, "--emit=fused"])
     expect("unknown target", 4, "cpu:x86-64-v9", ["compile", TINY, "--target=cpu:x86-64-v9", "-o", path("o.oto")])
-    expect("target of another machine", 4, "sm_90", ["compile", TINY, "--target=cuda:sm_90a", "-o", path("o.oto")])
+    expect("unknown chip", 4, "sm_80, sm_86", ["compile", TINY, "--target=cuda:sm_81", "-o", path("o.oto")])
 
 
 def outputs():

@@ -5,6 +5,8 @@
 // RUN: otodus-opt %t/kernel-bad.mlir --otodus-verify-stage=stage=kernel --verify-diagnostics --split-input-file
 // RUN: otodus-opt %t/llvm-ok.mlir --otodus-verify-stage=stage=llvm | FileCheck %s --check-prefix=OK
 // RUN: otodus-opt %t/llvm-bad.mlir --otodus-verify-stage=stage=llvm --verify-diagnostics --split-input-file
+// RUN: otodus-opt %t/gpu-bad.mlir --otodus-verify-stage=stage=gpu --verify-diagnostics --split-input-file
+// RUN: otodus-opt %t/nvvm-bad.mlir --otodus-verify-stage=stage=nvvm --verify-diagnostics
 // RUN: not otodus-opt %t/llvm-ok.mlir --otodus-verify-stage=stage=object 2>&1 | FileCheck %s --check-prefix=NAME
 // RUN: not otodus-opt %t/left.mlir --otodus-fused-stage 2>&1 | FileCheck %s --check-prefix=STAGE
 // RUN: not otodus compile %t/left.mlir --emit=kernel 2>&1 | FileCheck %s --check-prefix=STAGE
@@ -139,4 +141,27 @@ func.func @f(%x: tensor<?x?x32xf32>) -> tensor<?x4x32xf32> {
   %y = tensor.cast %x : tensor<?x?x32xf32> to tensor<?x4x32xf32>
   %z = mega.silu %y : tensor<?x4x32xf32>
   return %z : tensor<?x4x32xf32>
+}
+
+//--- gpu-bad.mlir
+// expected-error @below {{'func.func' op is a kernel without gpu.threads after the gpu stage}}
+func.func private @k(%x: memref<?xf32>, %batch: index, %length: index, %rows: index)
+    attributes {mega.grid = []} {
+  return
+}
+
+// -----
+
+func.func private @k(%x: memref<?xf32>, %batch: index, %length: index, %rows: index)
+    attributes {mega.grid = [], gpu.threads = 32 : i64} {
+  // expected-error @below {{'tensor.empty' op works on a tensor after the gpu stage}}
+  %0 = tensor.empty() : tensor<4xf32>
+  return
+}
+
+//--- nvvm-bad.mlir
+llvm.func @k() {
+  // expected-error @below {{'gpu.barrier' op is left after the nvvm stage}}
+  gpu.barrier
+  llvm.return
 }

@@ -2,9 +2,12 @@
 
 #include "otodus/Runtime/Weights.h"
 #include "otodus/Formats/ArtefactFile.h"
+#include "otodus/Formats/RandomInit.h"
 #include "otodus/Runtime/ThreadPool.h"
 
 #include <gtest/gtest.h>
+
+#include <filesystem>
 
 #include <bit>
 #include <chrono>
@@ -362,6 +365,34 @@ TEST(Prepare, ReportsItsSpeed) {
     std::printf("%s panels: %.2f GB/s of f32 source\n", dtype == DType::F32 ? "f32" : "bf16",
                 5 * 2048.0 * 2048 * 4 / time.count() / 1e9);
   }
+}
+
+TEST(RandomWeights, AreThoseOfTheFile) {
+  auto parsed = formats::ModelConfig::parse(
+      R"({"model": {"num_layers": 2, "model_dim": 32, "num_heads": 2, "z_dim": 16, "value_dim": 64,
+          "ffn_hidden_dim": 48, "cema_ndim": 8, "chunk_size": 8, "vocab_size": 128,
+          "norm_num_groups": 4, "init_mode": "he", "swiglu": true}})",
+      "test");
+  ASSERT_TRUE(parsed.isOk()) << parsed.status().message();
+  const formats::ModelConfig &config = *parsed;
+  std::string folder = std::filesystem::temp_directory_path() / "otodus-random-weights";
+  std::filesystem::remove_all(folder);
+  ASSERT_TRUE(formats::writeRandomModel(folder, config, 7).isOk());
+  auto file = openWeights(folder);
+  ASSERT_TRUE(file.isOk());
+  auto random = randomWeights(config, 7, pool());
+  formats::RandomTensors tensors(config, 7);
+  for (const formats::ExpectedTensor &tensor : tensors.tensors()) {
+    auto a = (*file)->find(tensor.name), b = random->find(tensor.name);
+    ASSERT_TRUE(a.isOk() && b.isOk()) << tensor.name;
+    EXPECT_EQ(a->shape, b->shape);
+    EXPECT_EQ(a->type, b->type);
+    ASSERT_EQ(a->bytes, b->bytes);
+    EXPECT_EQ(std::memcmp(a->data, b->data, a->bytes), 0) << tensor.name;
+    random->release(tensor.name);
+  }
+  EXPECT_EQ(random->find("nothing").status().code(), Code::File);
+  std::filesystem::remove_all(folder);
 }
 
 } // namespace

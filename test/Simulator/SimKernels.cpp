@@ -20,8 +20,8 @@ Kernels::Kernels(const std::string &file) {
   mlir::DialectRegistry registry;
   registry.insert<mlir::LLVM::LLVMDialect, mlir::NVVM::NVVMDialect, gk::GkDialect>();
   mlir::MLIRContext context(registry);
-  auto module =
-      mlir::parseSourceFile<mlir::ModuleOp>(std::string(OTODUS_SIM_TEST_FOLDER "/") + file, &context);
+  std::string path = std::string(OTODUS_SIM_TEST_FOLDER "/") + file;
+  auto module = mlir::parseSourceFile<mlir::ModuleOp>(path, &context);
   if (!module) {
     ADD_FAILURE() << file << " does not parse";
     return;
@@ -117,8 +117,10 @@ OtodusSimStatus Launch::run() {
   mapOf_.resize(values_.size(), -1);
   std::vector<void *> params;
   for (size_t i = 0; i < values_.size(); ++i)
-    params.push_back(mapOf_[i] >= 0 ? static_cast<void *>(maps_[static_cast<size_t>(mapOf_[i])].get())
-                                    : values_[i].data());
+    if (mapOf_[i] >= 0)
+      params.push_back(maps_[static_cast<size_t>(mapOf_[i])].get());
+    else
+      params.push_back(values_[i].data());
   launch_.params = params.data();
   OtodusSimStatus status = otodusSimLaunch(simulator, &launch_);
   for (size_t i = 0; i < otodusSimReportCount(simulator); ++i)

@@ -39,11 +39,13 @@ public:
   Launch(const Launch &) = delete;
 
   /// Parameters in order. Buffers must stay where they are until run() returns.
-  template <typename T> Launch &buffer(std::vector<T> &data, const char *name, bool written = true) {
+  template <typename T>
+  Launch &buffer(std::vector<T> &data, const char *name, bool written = true) {
     return memory(data.data(), data.size() * sizeof(T), name, written, true);
   }
   /// Memory that a tensor map refers to.
-  template <typename T> Launch &hidden(std::vector<T> &data, const char *name, bool written = true) {
+  template <typename T>
+  Launch &hidden(std::vector<T> &data, const char *name, bool written = true) {
     return memory(data.data(), data.size() * sizeof(T), name, written, false);
   }
   template <typename T> Launch &value(T value) {

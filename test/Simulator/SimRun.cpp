@@ -2,7 +2,7 @@
 //
 //   otodus-sim-run FILE --kernel=k --threads=64 [--grid=2] [--shared=BYTES] [--cluster=2]
 //       [--checks=none|fast|full] [--order=fifo|lifo|random:SEED] [--async=late|early|mixed]
-//       [--workers=N] [--timeout=SECONDS] [--cooperative] [--counters] [--repeat=N]
+//       [--workers=N] [--timeout=SECONDS] [--cooperative] [--counters] [--banks] [--repeat=N]
 //       [--arg=…]… [--print=NAME]… [--product=D:A,B:MxNxK[:TOLERANCE]]
 //
 // Arguments of the kernel in order:
@@ -60,7 +60,8 @@ struct Buffer {
       return double(as(int64_t()));
     uint16_t bits = as(uint16_t());
     if (type == "f16")
-      return double(llvm::APFloat(llvm::APFloat::IEEEhalf(), llvm::APInt(16, bits)).convertToFloat());
+      return double(
+          llvm::APFloat(llvm::APFloat::IEEEhalf(), llvm::APInt(16, bits)).convertToFloat());
     uint32_t wide = uint32_t(bits) << 16;
     float value;
     memcpy(&value, &wide, 4);
@@ -180,6 +181,8 @@ int main(int argc, char **argv) {
       launch.cooperative = 1;
     } else if (flag == "--counters") {
       counters = true;
+    } else if (flag == "--banks") {
+      options.banks = 1;
     } else if (flag == "--repeat") {
       repeat = number(value);
     } else if (flag == "--workers") {
@@ -243,7 +246,8 @@ int main(int argc, char **argv) {
         auto *map = static_cast<OtodusSimTensorMap *>(aligned_alloc(64, 128));
         char error[256] = "";
         if (otodusSimEncodeTensorMap(map, type, uint32_t(sizes.size()), buffer.data, size, stride,
-                                     box, step, uint32_t(number(parts[3])), 0, error, sizeof error)) {
+                                     box, step, uint32_t(number(parts[3])), 0, error,
+                                     sizeof error)) {
           printf("tensor map: %s\n", error);
           return 1;
         }
@@ -310,6 +314,8 @@ int main(int argc, char **argv) {
   printf("status: %s\n", names[status]);
   for (size_t i = 0; i < otodusSimReportCount(simulator); ++i)
     printf("%s\n", otodusSimReport(simulator, i));
+  for (size_t i = 0; options.banks && i < otodusSimBankCount(simulator); ++i)
+    printf("banks: %s\n", otodusSimBank(simulator, i));
   for (const std::string &name : prints) {
     const Buffer &buffer = find(name);
     printf("%s =", name.c_str());

@@ -164,7 +164,8 @@ TEST(Wgmma, RegistersOfA) {
         for (uint32_t r = 0; r < 4; ++r) {
           uint32_t row = t / 32 * 16 + t % 32 / 4 + (r & 1 ? 8 : 0);
           uint32_t k = t % 4 * 2 + (r & 2 ? 8 : 0);
-          registers[4 * t + r] = bf16(ma[row * 16 + k]) | uint32_t(bf16(ma[row * 16 + k + 1])) << 16;
+          uint32_t high = bf16(ma[row * 16 + k + 1]);
+          registers[4 * t + r] = bf16(ma[row * 16 + k]) | high << 16;
         }
       std::vector<float> out(128 * 32, -1);
       Launch launch(kernels()[transpose ? "wgmma_ra_n64_n" : "wgmma_ra_n64_k"]);
@@ -212,9 +213,11 @@ TEST(Wgmma, RefusedDescriptors) {
             std::string::npos);
   EXPECT_NE(refusal(kFine, kFine | 1ull << 49).find("has a base offset, which is not simulated"),
             std::string::npos);
-  EXPECT_NE(refusal(kFine, kFine | (112 >> 4)).find("16 elements of K do not fit"), std::string::npos);
+  EXPECT_NE(refusal(kFine, kFine | (112 >> 4)).find("16 elements of K do not fit"),
+            std::string::npos);
   // 64 rows reach beyond shared memory.
-  EXPECT_NE(refusal(kFine | ((65536 - 4096) >> 4), kFine).find("but the block has"), std::string::npos);
+  EXPECT_NE(refusal(kFine | ((65536 - 4096) >> 4), kFine).find("but the block has"),
+            std::string::npos);
 }
 
 } // namespace

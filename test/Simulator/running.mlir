@@ -7,6 +7,14 @@
 // FLAG: status: ok
 // FLAG-NEXT: out = 5
 
+// Relaxed atomics with fences around them order memory too; without fences they do not.
+// RUN: sed 's/^  llvm.store %c1, %word atomic release/  nvvm.memory.barrier #nvvm.mem_scope<cta>\n  llvm.store %c1, %word atomic monotonic/; s/atomic acquire/atomic monotonic/; s/^  \/\/ Ordered/  nvvm.memory.barrier #nvvm.mem_scope<cta>\n  \/\/ Ordered/' %s > %t.fence.mlir
+// RUN: otodus-sim-run %t.fence.mlir --kernel=flag --threads=64 --arg=out:i32[1]:0 --print=out | FileCheck %s --check-prefix=FLAG
+// RUN: sed '/memory.barrier/d' %t.fence.mlir > %t.relaxed.mlir
+// RUN: otodus-sim-run %t.relaxed.mlir --kernel=flag --threads=64 --arg=out:i32[1]:0 | FileCheck %s --check-prefix=RELAXED
+// RELAXED: status: reports
+// RELAXED-NEXT: flag: global memory race:
+
 // RUN: otodus-sim-run %s --kernel=endless --threads=32 --timeout=0.2 | FileCheck %s --check-prefix=TIME
 // TIME: status: timeout
 // TIME-NEXT: endless: timeout: the kernel had not ended when its time was up

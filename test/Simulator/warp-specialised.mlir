@@ -16,7 +16,7 @@
 // RUN: not otodus-sim-run %t.full.mlir %{gemm} | FileCheck %s --check-prefix=NO-WAIT
 // RUN: otodus-sim-run %t.full.mlir %{gemm} --async=early --order=random:3 | FileCheck %s --check-prefix=NO-WAIT
 // NO-WAIT: status: {{reports|fault}}
-// NO-WAIT: nvvm.cp.async.bulk.tensor.shared.cluster.global at {{.*}} wrote (an asynchronous operation)
+// NO-WAIT: asynchronous operation in flight: gk.wgmma at {{.*}} reads shared byte [[#]] (thread 0 of block (0,0,0)), which nvvm.cp.async.bulk.tensor.shared.cluster.global at {{.*}} is still writing: wait for the asynchronous operation first
 
 // The producer expects 16 bytes more than the copies bring.
 // RUN: sed 's/24576 : i32/24592 : i32/' %s > %t.tx.mlir
@@ -29,7 +29,7 @@
 // RUN: sed -e '/release late/d' -e 's,// early: ,,' %s > %t.release.mlir
 // RUN: otodus-sim-run %t.release.mlir %{gemm} | FileCheck %s --check-prefix=RELEASE
 // RELEASE: status: reports
-// RELEASE: nvvm.cp.async.bulk.tensor.shared.cluster.global at {{.*}} writes shared byte {{.*}}, which gk.wgmma at {{.*}} read (an asynchronous operation)
+// RELEASE: nvvm.cp.async.bulk.tensor.shared.cluster.global at {{.*}} writes shared byte {{.*}}, which gk.wgmma at {{.*}} is still reading: wait for the asynchronous operation first
 
 // A stage of the ring starts in the middle of the swizzle's pattern.
 // RUN: sed 's/constant(1024 : i32)/constant(1280 : i32)/' %s > %t.align.mlir

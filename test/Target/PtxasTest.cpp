@@ -1,6 +1,6 @@
 //===- PtxasTest.cpp - What ptxas says, taken apart ------------------------===//
 
-#include "otodus/Target/Ptx.h"
+#include "otodus/Target/Ptxas.h"
 
 #include <gtest/gtest.h>
 

@@ -20,6 +20,11 @@ foreach(tool otodus otodus-opt otodus-lsp-server)
   endforeach()
 endforeach()
 
+# The simulator of GPUs, which the runtime loads when a sim target asks for it.
+if(TARGET otodus-sim)
+  install(TARGETS otodus-sim LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+
 # The runtime as one shared library without undefined symbols of ours: libotodus.so.
 # The program `otodus` has that target name already, hence the library's other one.
 set(OTODUS_LIBRARY "")
@@ -35,7 +40,8 @@ if(OTODUS_LIBRARY)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
           FILES_MATCHING PATTERN "otodus.h")
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/otodus/ABI
-          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/otodus FILES_MATCHING PATTERN "*.h")
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/otodus
+          FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
 
   set(OTODUS_LIBRARY_DIR ${CMAKE_INSTALL_LIBDIR})
   set(OTODUS_INCLUDE_DIR ${CMAKE_INSTALL_INCLUDEDIR})

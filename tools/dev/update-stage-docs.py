@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """update-stage-docs.py [--check] [--otodus PROGRAM]
 
-Compiles test/Pipelines/Inputs/layer.mlir up to every stage and pastes what it looks like there
+Compiles test/Pipelines/Inputs/layer.mlir (a GPU's stages: block.mlir) up to every stage and pastes what it looks like there
 into docs/Pipelines.md, between `<!-- stage: NAME -->` and `<!-- end -->`. With --check nothing
 is written; exit code 1 if the page is out of date.
 """
@@ -17,11 +17,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PAGE = os.path.join(ROOT, "docs", "Pipelines.md")
 EXAMPLE = os.path.join(ROOT, "test", "Pipelines", "Inputs", "layer.mlir")
 TARGET = "cpu:x86-64-v4"
+# Stages of a GPU are shown on a kernel by hand, which is shorter than any that is made.
+BLOCK = os.path.join(ROOT, "test", "Pipelines", "Inputs", "block.mlir")
+GPU_STAGES = ("gpu", "nvvm", "ptx")
 COLUMNS = 120
 
 
 def emit(otodus, stage):
     command = [otodus, "compile", EXAMPLE, f"--emit={stage}", f"--target={TARGET}", "-o", "-"]
+    if stage in GPU_STAGES:
+        command = [otodus, "compile", BLOCK, "--from=gpu", f"--emit={stage}", "--target=sm_80", "-o", "-"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -54,6 +59,8 @@ def shown(otodus, stage):
         lines = one_kernel(lines)
     elif stage == "llvm":
         lines = inner_loop(lines, r"llvm\.func @k", "llvm.intr.fmuladd", 4, 4)
+    elif stage == "ptx":
+        lines = [line.replace("\t", "    ") for line in lines]
     elif stage == "asm":
         lines = [line.replace("\t", "    ") for line in lines]
         lines = inner_loop(lines, r"^k\w+:", "vfmadd", 6, 6)
@@ -72,7 +79,7 @@ def main():
 
     def paste(match):
         stage = match.group(1)
-        language = "asm" if stage == "asm" else "mlir"
+        language = {"asm": "asm", "ptx": "ptx"}.get(stage, "mlir")
         body = "\n".join(shown(args.otodus, stage))
         return f"<!-- stage: {stage} -->\n```{language}\n{body}\n```\n<!-- end -->"
 

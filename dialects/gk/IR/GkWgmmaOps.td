@@ -104,8 +104,8 @@ def Gk_WgmmaWaitOp : Gk_PtxOp<"wgmma_wait", [
     NVVMRequiresSMa<[90]>, AllTypesMatch<["accumulator", "result"]>]> {
   let summary = "Wait until at most so many groups of products are in flight";
   let description = [{
-    Waits until all but the `groups` newest committed groups (`nvvm.wgmma.commit.group.sync.aligned`)
-    of the warpgroup are done, and gives back `accumulator`. Where all groups that wrote it are
+    Waits until all but the `groups` newest groups of the warpgroup that were committed
+    (`nvvm.wgmma.commit.group.sync.aligned`) are done, and gives back `accumulator`. Where all groups that wrote it are
     covered, the result is an ordinary value; otherwise it is still in flight and may only be
     the accumulator of another product or wait. `reading` takes registers of A that products in
     flight were given; the op keeps them alive and reads nothing.

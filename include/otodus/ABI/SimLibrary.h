@@ -21,7 +21,8 @@ extern "C" {
 typedef struct OtodusSimulator OtodusSimulator;
 
 typedef enum OtodusSimChecks {
-  OTODUS_SIM_CHECK_NONE, /* nothing but what the semantics need: an access out of bounds is undefined */
+  OTODUS_SIM_CHECK_NONE, /* nothing but what the semantics need: an access out of bounds is
+                            undefined */
   OTODUS_SIM_CHECK_FAST, /* bounds, alignment, shared-memory races, reads of memory never written,
                             two blocks writing one byte */
   OTODUS_SIM_CHECK_FULL  /* also reads of global memory against writes by others */
@@ -49,7 +50,7 @@ typedef struct OtodusSimOptions {
   uint32_t maxReports;  /* kept per launch, 0: 32 */
   double timeout;       /* seconds that a launch may take, 0: no limit */
   uint32_t sharedBytes; /* shared memory a block may have, 0: 233472 */
-  uint32_t reserved;
+  uint32_t banks;       /* 1: count bank conflicts of ordinary accesses too; needs checks */
 } OtodusSimOptions;
 
 typedef enum OtodusSimStatus {
@@ -78,8 +79,9 @@ typedef struct OtodusSimCounters {
   uint64_t collectives;     /* warp and warp group ops executed */
   uint64_t barriers;        /* block barriers completed */
   uint64_t loads, stores;   /* per thread, all memories; 0 without checks */
-  uint64_t sharedAccesses;  /* warp accesses by ldmatrix, stmatrix, cp.async and vector loads counted below */
-  uint64_t bankConflicts;   /* extra passes of those accesses */
+  uint64_t sharedAccesses;  /* accesses of a warp by ldmatrix and stmatrix (8 rows each); with
+                               OtodusSimOptions::banks also by loads, stores and cp.async */
+  uint64_t bankConflicts;   /* passes of those beyond what their bytes need */
   uint64_t reports;
 } OtodusSimCounters;
 
@@ -91,8 +93,9 @@ OtodusSimulator *otodusSimCreate(const OtodusSimOptions *options, char *error, s
 void otodusSimDestroy(OtodusSimulator *simulator);
 
 /* Makes [base, base + bytes) known as global memory named `name` (copied). Ranges must not overlap;
- * keep them at least 256 bytes apart, so that small overruns are seen. Bytes are uninitialised until
- * otodusSimInitialised or a kernel's store says otherwise. Returns 0, or 1 if a range overlaps. */
+ * keep them at least 256 bytes apart, so that small overruns are seen. Bytes are uninitialised
+ * until otodusSimInitialised or a kernel's store says otherwise. Returns 0, or 1 if a range
+ * overlaps. */
 int otodusSimRegister(OtodusSimulator *simulator, void *base, size_t bytes, const char *name);
 /* Forgets the range that starts at `base`. */
 void otodusSimUnregister(OtodusSimulator *simulator, void *base);
@@ -107,12 +110,17 @@ OtodusSimStatus otodusSimLaunch(OtodusSimulator *simulator, const OtodusSimLaunc
 size_t otodusSimReportCount(const OtodusSimulator *simulator);
 const char *otodusSimReport(const OtodusSimulator *simulator, size_t index);
 
+/* The accesses to shared memory that were counted in the last launch, a line per op, those with
+ * most conflicts first; valid until the next launch. */
+size_t otodusSimBankCount(const OtodusSimulator *simulator);
+const char *otodusSimBank(const OtodusSimulator *simulator, size_t index);
+
 void otodusSimGetCounters(const OtodusSimulator *simulator, OtodusSimCounters *counters);
 void otodusSimResetCounters(OtodusSimulator *simulator);
 
-/* Fills a tensor map, with the rules of cuTensorMapEncodeTiled: size[rank] and box[rank], step[rank]
- * in elements, stride[rank - 1] in bytes; swizzle is 0, 32, 64 or 128. Returns 0, or 1 and a
- * message in `error`. */
+/* Fills a tensor map, with the rules of cuTensorMapEncodeTiled: size[rank] and box[rank],
+ * step[rank] in elements, stride[rank - 1] in bytes; swizzle is 0, 32, 64 or 128. Returns 0, or 1
+ * and a message in `error`. */
 int otodusSimEncodeTensorMap(OtodusSimTensorMap *map, OtodusSimType type, uint32_t rank, void *base,
                              const uint64_t *size, const uint64_t *stride, const uint32_t *box,
                              const uint32_t *step, uint32_t swizzle, int fillNaN, char *error,

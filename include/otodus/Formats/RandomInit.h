@@ -5,6 +5,7 @@
 #include "otodus/Formats/ModelConfig.h"
 
 #include <functional>
+#include <map>
 
 namespace otodus::formats {
 
@@ -18,5 +19,26 @@ namespace otodus::formats {
 /// error of it ends the work and is returned.
 Status writeRandomModel(const std::string &path, const ModelConfig &config, uint64_t seed,
                         const std::function<Status()> &stop = nullptr);
+
+/// The floating-point tensors of such a model, made when they are asked for: the values that
+/// writeRandomModel writes.
+class RandomTensors {
+public:
+  RandomTensors(const ModelConfig &config, uint64_t seed);
+
+  /// All tensors, those of type I64 (which are 0) included.
+  const std::vector<ExpectedTensor> &tensors() const { return tensors_; }
+  /// Null if there is none of that name.
+  const ExpectedTensor *find(const std::string &name) const;
+  /// Elements [begin, begin + count) of one of `tensors` that is no count; `begin` is a multiple
+  /// of 4. May be called from several threads.
+  void fill(const ExpectedTensor &tensor, int64_t begin, int64_t count, float *out) const;
+
+private:
+  ModelConfig config_;
+  uint64_t seed_;
+  std::vector<ExpectedTensor> tensors_;
+  std::map<std::string, uint64_t> streams_; ///< by name
+};
 
 } // namespace otodus::formats

@@ -9,7 +9,7 @@
 
 #include "otodus/Formats/Artefact.h"
 #include "otodus/Formats/Status.h"
-#include "otodus/Target/Ptx.h"
+#include "otodus/Target/Ptxas.h"
 
 #include "mlir/IR/BuiltinOps.h"
 

@@ -130,6 +130,8 @@ public:
     bool checksMemory = false;
     /// Streams can record.
     bool records = false;
+    /// Steps of a piece unless a session says otherwise: enough to keep the device busy.
+    int64_t maxPiece = 512;
   };
 
   virtual ~Device() = default;

@@ -30,7 +30,7 @@ struct OpenOptions {
   std::shared_ptr<Device> openDevice;
   /// The sessions that will be made: their memory is counted before weights are prepared, so that
   /// a model that does not fit is refused at once. 0: none.
-  int64_t sessions = 0, batch = 1, maxPiece = 512;
+  int64_t sessions = 0, batch = 1, maxPiece = 0;
   /// Functions to use in place of the artefact's code, for tests.
   std::shared_ptr<const Image> image;
   /// Prepared bytes that are used where they lie, per program of the artefact, one per

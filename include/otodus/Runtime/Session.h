@@ -22,8 +22,8 @@ struct SessionOptions {
   /// Sequences that advance together.
   int64_t batch = 1;
   /// Longest piece of a call that is run at once, in steps: what bounds scratch
-  /// memory. Changes results by rounding only.
-  int64_t maxPiece = 512;
+  /// memory. Changes results by rounding only. 0: what suits the device.
+  int64_t maxPiece = 0;
   /// Null: a pool of its own with one thread per processor.
   std::shared_ptr<ThreadPool> pool;
 };
@@ -49,7 +49,7 @@ struct SessionMemory {
 /// Life:  create -> (run | reset | save | restore | fork)* -> destroy
 class Session {
 public:
-  /// Code::Usage for a batch or piece below 1, Code::Device for lack of memory: on a device with
+  /// Code::Usage for a batch below 1 or a negative piece, Code::Device for lack of memory: on a device with
   /// memory of its own everything the session will ever need is counted and allocated here.
   static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model,
                                                  const SessionOptions &options = {});
@@ -60,6 +60,8 @@ public:
   const Model &model() const;
   ThreadPool &pool() const;
   int64_t batch() const;
+  /// SessionOptions::maxPiece as it is in use.
+  int64_t maxPiece() const;
 
   /// Runs `function` over the next `length` steps of every sequence; length is the
   /// second extent of the inputs. Inputs and outputs are row-major:

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/ModelConfig.h"
 #include "otodus/Formats/Safetensors.h"
 #include "otodus/Formats/Status.h"
 
@@ -46,6 +47,11 @@ public:
 private:
   std::map<std::string, formats::Tensor> tensors_;
 };
+
+/// The weights of a random model (formats::writeRandomModel), made when they are asked for, so that
+/// a model of any size can be measured without a file. `pool` makes them and must outlive the source.
+std::unique_ptr<WeightSource> randomWeights(const formats::ModelConfig &config, uint64_t seed,
+                                            ThreadPool &pool);
 
 /// A safetensors file, memory-mapped, or the `model.safetensors` of a folder.
 /// Code::File if it cannot be read. With `headerHash` (formats::SafetensorsFile) other

@@ -1,8 +1,6 @@
-//===- Ptx.h - NVVM stage to PTX and cubins --------------------------------===//
+//===- Ptx.h - NVVM stage to PTX -------------------------------------------===//
 //
-// PTX is made in this process by LLVM's NVPTX back end; a cubin by NVIDIA's ptxas in
-// a process of its own. nvJitLink is no substitute: it compiles relocatable code, in
-// which warps cannot hand registers to one another (setmaxnreg).
+// PTX is made in this process by LLVM's NVPTX back end.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,6 +8,7 @@
 
 #include "otodus/Formats/Artefact.h"
 #include "otodus/Formats/Status.h"
+#include "otodus/Target/Ptxas.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
@@ -22,47 +21,9 @@ namespace otodus {
 /// the NVVM stage, in order: what a host must know to launch it.
 std::vector<formats::Code::Entry> kernelEntries(mlir::ModuleOp module);
 
-/// What LLVM and ptxas are told about a chip.
-struct PtxTarget {
-  std::string chip;    ///< for messages: "sm_90a"
-  std::string llvmCpu; ///< architecture of LLVM and ptxas
-  int ptxVersion = 70; ///< to write, times 10
-};
-
 /// The kernels of a module at the NVVM stage (docs/Gpu.md) as one PTX text, with what the host
 /// must know to launch them: `kind` PTX, `target` empty. Kernels are compiled on `threads` threads;
 /// 0 = the machine's. Code::Internal if LLVM cannot translate the module.
 Result<formats::Code> emitPtx(mlir::ModuleOp module, const PtxTarget &target, int threads = 0);
-
-/// What ptxas says about a kernel.
-struct KernelResources {
-  std::string name;
-  int64_t registers = 0;   ///< of 32 bits per thread
-  int64_t stackBytes = 0;  ///< per thread
-  int64_t spillStores = 0, spillLoads = 0; ///< bytes per thread
-  int64_t staticShared = 0; ///< bytes per block, besides the dynamic ones
-};
-
-struct Assembled {
-  std::vector<uint8_t> cubin;
-  std::vector<KernelResources> kernels;
-  std::vector<std::string> warnings; ///< whole lines
-};
-
-/// The ptxas to use: `wanted` if it is not empty, else the one on PATH, else that of CUDA_HOME, CUDA_PATH
-/// or /usr/local/cuda. "" if there is none. Code::Target if `wanted` cannot be run.
-Result<std::string> findPtxas(const std::string &wanted);
-
-/// "13.0.88" of `ptxas --version`. Code::Target if it cannot be run.
-Result<std::string> ptxasVersion(const std::string &ptxas);
-
-/// Runs ptxas on `ptx` (-O3). Code::Target if it cannot be run, Code::Internal with its first error
-/// if it rejects the text. Lines about wgmma that waits for itself (C7510 … C7519) or about an ignored
-/// setmaxnreg (C7504) are errors too: such code is correct and slow.
-Result<Assembled> assemble(const std::string &ptxas, const std::string &ptx,
-                           const PtxTarget &target);
-
-/// Takes apart what `ptxas -v` writes. Exposed for its test.
-Assembled parsePtxasLog(const std::string &log);
 
 } // namespace otodus

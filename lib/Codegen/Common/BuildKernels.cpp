@@ -68,11 +68,13 @@ private:
         return failure();
       break;
     case mega::RowRole::Attention: {
-      // Two launches: the new keys and values join the open chunk, then every row attends.
-      if (failed(record(emitters.append(group, module, base + "_append"))))
-        return failure();
-      group->setAttr("mega.before", b().getArrayAttr({names.back()}));
-      names.clear();
+      if (emitters.append) {
+        // Two launches: the new keys and values join the open chunk, then every row attends.
+        if (failed(record(emitters.append(group, module, base + "_append"))))
+          return failure();
+        group->setAttr("mega.before", b().getArrayAttr({names.back()}));
+        names.clear();
+      }
       for (int64_t rowTile : schedule.getRowTiles().asArrayRef())
         if (failed(record(emitters.attention(group, module, base + "_r" + std::to_string(rowTile), rowTile))))
           return failure();

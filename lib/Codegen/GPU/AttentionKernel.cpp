@@ -1,7 +1,9 @@
-//===- AttentionKernel.cpp - The open chunk: append, then attend -----------===//
+//===- AttentionKernel.cpp - Append to the open chunk and attend -----------===//
 //
-// Keys and values of the open chunk lie as rows [C][H][d padded]. A block takes R new steps of one head and a share
-// of the value columns, and walks the visible keys in tiles:
+// Keys and values of the open chunk lie as rows [C][H][d padded]. What earlier calls left there is read there, what is new
+// from the rows of this call; so every block can add its own new rows to the chunk, and waits for
+// none. A block takes R new steps of one head and a share of the value columns, and walks the visible
+// keys in tiles:
 //
 //   S = Q Kᵀ     m' = max(m, S)     P = exp(S - m')     l = l exp(m - m') + Σ P
 //   O = O exp(m - m') + P V         at the end O / l
@@ -48,7 +50,7 @@ struct Sizes {
   int64_t bytes;
 };
 
-/// What both kernels begin with.
+/// What a kernel begins with.
 class Frame {
 public:
   Frame(mega::GroupOp group, ModuleOp module, const std::string &name, int64_t rowTile)
@@ -107,6 +109,8 @@ public:
     keys = kernel.operandParameter(op.getKeys());
     values = kernel.operandParameter(op.getValues());
     kernel.operandParameter(op.getPosition());
+    newKeys = kernel.operandParameter(op.getKey());
+    newValues = kernel.operandParameter(op.getValue());
     out = kernel.resultParameter(0, getElementTypeOrSelf(op.getOutput().getType()));
     AffineExpr length = b.getAffineSymbolExpr(0);
     OpFoldResult rowTiles = affine::makeComposedFoldedAffineApply(
@@ -121,6 +125,7 @@ public:
     firstRow = s.add(s.mul(sequence, kernel.frame.length), step);
     firstKey = s.add(open, step); // row r sees keys <= firstKey + r
     visible = s.add(firstKey, limit);
+    append();
     LogicalResult done = rows == 1 ? emitOneRow() : emitTiles();
     if (failed(done))
       return kernel.function.erase(), failure();
@@ -150,16 +155,61 @@ private:
                  firstColumn);
   }
 
-  /// Copies `lines` rows of `inner` elements to shared memory, rows `pitch` apart. `from`: flat
-  /// index of a row.
-  void copy(Value shared, int64_t pitch, int64_t lines, int64_t inner, Value global,
+  // Where a key or value is to be read: in the chunk, or among the rows of this call.
+  Value keyPointer(Value key) {
+    return newer(key, s.globalPointer(keys, keyAt(key)),
+                 s.globalPointer(newKeys, s.add(s.mul(newRow(key), strideOf(op.getKey())),
+                                                s.mul(head, sizes.dz))));
+  }
+  Value valuePointer(Value key) {
+    return newer(key, s.globalPointer(values, valueAt(key)),
+                 s.globalPointer(newValues,
+                                 s.add(s.add(s.mul(newRow(key), strideOf(op.getValue())),
+                                             s.mul(head, sizes.dv)),
+                                       firstColumn)));
+  }
+  Value newRow(Value key) {
+    return s.add(s.mul(sequence, kernel.frame.length), s.sub(key, open));
+  }
+  Value newer(Value key, Value old, Value fresh) {
+    return LLVM::SelectOp::create(b, loc, s.less(key, open), old, fresh);
+  }
+
+  /// This block's rows of new values, and where its columns are the first ones of new keys too, join
+  /// the chunk.
+  void append() {
+    int64_t count = 16 / sizes.bytes;
+    auto move = [&](int64_t width, function_ref<Value(Value)> from, Value to,
+                    function_ref<Value(Value)> at) {
+      int64_t perLine = width / count;
+      s.loop(s.thread(), s.mul(limit, perLine), s.index(threads), [&](Value piece) {
+        Value key = s.add(firstKey, s.div(piece, perLine));
+        Value column = s.mul(s.rem(piece, perLine), count);
+        auto type = VectorType::get({count}, sizes.element);
+        Value v = LLVM::LoadOp::create(b, loc, type, s.offset(from(key), s.mul(column, sizes.bytes)),
+                                       16);
+        s.store(v, to, s.add(at(key), column));
+      });
+    };
+    move(columns, [&](Value key) { return valuePointer(key); }, values,
+         [&](Value key) { return valueAt(key); });
+    Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, firstColumn, s.index(0));
+    s.when(first, [&] {
+      move(sizes.dz, [&](Value key) { return keyPointer(key); }, keys,
+           [&](Value key) { return keyAt(key); });
+    });
+  }
+
+  /// Copies `lines` rows of `inner` elements to shared memory, rows `pitch` apart. `from`: pointer
+  /// to a row.
+  void copy(Value shared, int64_t pitch, int64_t lines, int64_t inner,
             function_ref<Value(Value)> from) {
     int64_t count = 16 / sizes.bytes, perLine = inner / count;
     s.loop(s.thread(), s.index(lines * perLine), s.index(threads), [&](Value piece) {
       Value line = s.div(piece, perLine), at = s.mul(s.rem(piece, perLine), count);
       NVVM::CpAsyncOp::create(
           b, loc, s.sharedPointer(shared, s.add(s.mul(line, pitch), at)),
-          s.globalPointer(global, s.add(from(line), at)), b.getI32IntegerAttr(16),
+          s.offset(from(line), s.mul(at, sizes.bytes)), b.getI32IntegerAttr(16),
           NVVM::LoadCacheModifierKindAttr::get(b.getContext(), NVVM::LoadCacheModifierKind::CG),
           Value());
     });
@@ -204,7 +254,7 @@ private:
   LogicalResult emitOneRow();
 
   int64_t rows, columns = 0, keyTile = 0, threads = 0;
-  Value q, keys, values, out, head, firstColumn, limit, firstRow, firstKey, visible;
+  Value q, keys, values, newKeys, newValues, out, head, firstColumn, limit, firstRow, firstKey, visible;
 };
 
 LogicalResult Attend::emitTiles() {
@@ -235,7 +285,8 @@ LogicalResult Attend::emitTiles() {
   std::unique_ptr<RegisterTile> s2 = make(rows, columns, keyTile, forValues, threads, s);
 
   Value lastRow = s.sub(limit, s.index(1)), lastKey = s.sub(visible, s.index(1));
-  copy(qTile, pitchZ, rows, sizes.dz, q, [&](Value row) { return queryAt(s.min(row, lastRow)); });
+  copy(qTile, pitchZ, rows, sizes.dz,
+       [&](Value row) { return s.globalPointer(q, queryAt(s.min(row, lastRow))); });
   s.loop(s.thread(), s.index(rows), s.index(threads), [&](Value row) {
     s.store(s.f32(-std::numeric_limits<double>::infinity()), maxima, row);
     s.store(s.f32(0), sums, row);
@@ -247,8 +298,8 @@ LogicalResult Attend::emitTiles() {
     b.setInsertionPointToStart(loop.getBody());
     Value first = loop.getInductionVar();
     auto key = [&](Value line) { return s.min(s.add(first, line), lastKey); };
-    copy(kTile, pitchZ, keyTile, sizes.dz, keys, [&](Value line) { return keyAt(key(line)); });
-    copy(vTile, pitchV, keyTile, columns, values, [&](Value line) { return valueAt(key(line)); });
+    copy(kTile, pitchZ, keyTile, sizes.dz, [&](Value line) { return keyPointer(key(line)); });
+    copy(vTile, pitchV, keyTile, columns, [&](Value line) { return valuePointer(key(line)); });
     landed();
     Value zero = s.index(0);
     s1->store(s1->accumulate(s.sharedPointer(qTile, zero), s.sharedPointer(kTile, zero),
@@ -278,6 +329,7 @@ LogicalResult Attend::emitTiles() {
       Value factor = exp(subf(top, newTop));
       Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, s.lane(),
                                             s.index(0));
+      s.warpBarrier(); // every lane has read what the first one now overwrites
       s.when(isFirst, [&] {
         s.store(newTop, maxima, row);
         s.store(factor, factors, row);
@@ -336,7 +388,8 @@ LogicalResult Attend::emitOneRow() {
       OpBuilder::InsertionGuard inner(b);
       b.setInsertionPointToStart(dot.getBody());
       Value at = dot.getInductionVar();
-      Value k = wide(s.load(keys, s.add(keyAt(key), at), count, true));
+      Value k = wide(LLVM::LoadOp::create(b, loc, VectorType::get({count}, sizes.element),
+                                          s.offset(keyPointer(key), s.mul(at, sizes.bytes)), 16));
       Value x = s.load(query, at, count, true);
       Value sum = math::FmaOp::create(b, loc, x, k, dot.getRegionIterArgs()[0]);
       scf::YieldOp::create(b, loc, sum);
@@ -370,7 +423,10 @@ LogicalResult Attend::emitOneRow() {
     SmallVector<Value> next{addf(valuesLoop.getRegionIterArgs()[0], p)};
     Value factor = vector::BroadcastOp::create(b, loc, partType, p);
     for (int64_t c = 0; c < columns; c += kWarp * perLane) {
-      Value v = wide(s.load(values, s.add(valueAt(key), s.add(mine, c)), perLane, true));
+      Value v = wide(LLVM::LoadOp::create(
+          b, loc, VectorType::get({perLane}, sizes.element),
+          s.offset(valuePointer(key), s.mul(s.add(mine, c), sizes.bytes)),
+          std::min<int64_t>(16, perLane * sizes.bytes)));
       next.push_back(math::FmaOp::create(
           b, loc, factor, v, valuesLoop.getRegionIterArgs()[1 + c / (kWarp * perLane)]));
     }
@@ -400,43 +456,6 @@ LogicalResult Attend::emitOneRow() {
 } // namespace otodus::gpu
 
 namespace otodus {
-
-FailureOr<func::FuncOp> emitGpuAppendKernel(mega::GroupOp group, ModuleOp module,
-                                            const std::string &name) {
-  // A row of new keys or values is as wide as one of the open chunk.
-  constexpr int64_t kRowsPerBlock = 4, kThreads = 128;
-  gpu::Frame frame(group, module, name, 0);
-  gpu::SimtBuilder &s = frame.s;
-  OpBuilder &b = frame.b;
-  mega::ChunkAttentionOp op = frame.op;
-  Value keys = frame.kernel.operandParameter(op.getKeys()),
-        values = frame.kernel.operandParameter(op.getValues()),
-        k = frame.kernel.operandParameter(op.getKey()),
-        v = frame.kernel.operandParameter(op.getValue());
-  AffineExpr length = b.getAffineSymbolExpr(0);
-  OpFoldResult blocks = affine::makeComposedFoldedAffineApply(
-      b, frame.loc, length.ceilDiv(kRowsPerBlock), {OpFoldResult(frame.kernel.frame.length)});
-  frame.openGrid({frame.kernel.frame.batch, blocks}, kThreads);
-  Value from = s.mul(frame.grid.getInductionVars()[1], kRowsPerBlock);
-  Value to = s.min(s.add(from, kRowsPerBlock), frame.kernel.frame.length);
-  int64_t count = 16 / frame.sizes.bytes;
-  auto copy = [&](Value rows, int64_t rowStride, Value chunk, int64_t ofSequence, int64_t width) {
-    s.loop(from, to, s.index(1), [&](Value step) {
-      Value source =
-          s.mul(s.add(s.mul(frame.sequence, frame.kernel.frame.length), step), rowStride);
-      Value target = s.add(s.mul(frame.sequence, ofSequence),
-                           s.mul(s.add(frame.open, step), width));
-      s.loop(s.mul(s.thread(), count), s.index(width), s.index(kThreads * count), [&](Value at) {
-        s.store(s.load(rows, s.add(source, at), count, true), chunk, s.add(target, at));
-      });
-    });
-  };
-  const gpu::Sizes &sizes = frame.sizes;
-  copy(k, frame.strideOf(op.getKey()), keys, sizes.keysOfSequence(), sizes.heads * sizes.dz);
-  copy(v, frame.strideOf(op.getValue()), values, sizes.valuesOfSequence(),
-       sizes.heads * sizes.dv);
-  return frame.close({{formats::Symbol::Batch, 1, 1}, {formats::Symbol::Length, 1, kRowsPerBlock}});
-}
 
 FailureOr<func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group, ModuleOp module,
                                                const std::string &name, int64_t rowTile) {

@@ -23,7 +23,8 @@ constexpr int64_t kVectorsOfThread = 4; ///< that a thread copies, about
 
 class GatherKernel : LaneBuilder {
 public:
-  explicit GatherKernel(KernelEmitter &kernel) : LaneBuilder(kernel.b, kernel.loc), kernel(kernel) {}
+  explicit GatherKernel(KernelEmitter &kernel)
+      : LaneBuilder(kernel.b, kernel.loc), kernel(kernel) {}
 
   LogicalResult run() {
     Block *body = kernel.group.getBody(0);

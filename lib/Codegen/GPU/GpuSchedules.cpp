@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../Common/Schedules.h"
+#include "Codegen/Common/Schedules.h"
 #include "Kernels.h"
 #include "ProductTile.h"
 
@@ -273,7 +273,6 @@ struct BuildGpuKernels : impl::BuildGpuKernelsBase<BuildGpuKernels> {
       return emitGpuStreamKernel(group, module, name, *chip);
     };
     emitters.gather = emitGpuGatherKernel;
-    emitters.append = emitGpuAppendKernel;
     emitters.attention = emitGpuAttentionKernel;
     if (failed(buildKernels(getOperation(), emitters)))
       return signalPassFailure();

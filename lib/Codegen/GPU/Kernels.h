@@ -8,7 +8,7 @@
 
 #pragma once
 
-#include "../Common/KernelEmitter.h"
+#include "Codegen/Common/KernelEmitter.h"
 
 #include "otodus/Codegen/GPU/Chips.h"
 
@@ -21,10 +21,7 @@ mlir::FailureOr<mlir::func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, mli
 mlir::FailureOr<mlir::func::FuncOp> emitGpuGatherKernel(mega::GroupOp group, mlir::ModuleOp module,
                                                         const std::string &name);
 
-/// New keys and values join the open chunk.
-mlir::FailureOr<mlir::func::FuncOp> emitGpuAppendKernel(mega::GroupOp group, mlir::ModuleOp module,
-                                                        const std::string &name);
-/// Every new step attends to the open chunk.
+/// New keys and values join the open chunk, and every new step attends to it.
 mlir::FailureOr<mlir::func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group,
                                                            mlir::ModuleOp module,
                                                            const std::string &name,

@@ -71,6 +71,8 @@ Value SimtBuilder::f32(double v) {
 
 void SimtBuilder::barrier() { mlir::gpu::BarrierOp::create(b, loc); }
 
+void SimtBuilder::warpBarrier() { NVVM::SyncWarpOp::create(b, loc, i32(-1)); }
+
 Value SimtBuilder::shuffleXor(Value v, int64_t mask) {
   return mlir::gpu::ShuffleOp::create(b, loc, v, int32_t(mask), int32_t(kWarp),
                                       mlir::gpu::ShuffleMode::XOR)

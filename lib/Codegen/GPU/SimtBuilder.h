@@ -44,6 +44,8 @@ public:
   void begin();
 
   void barrier();
+  /// Orders what the lanes of a warp do with memory.
+  void warpBarrier();
   /// The value of lane `lane ^ mask`, f32 or i32; all lanes of the warp take part.
   mlir::Value shuffleXor(mlir::Value v, int64_t mask);
   /// `v`, an index that is the same in all lanes, as a value that the back end knows to be so.

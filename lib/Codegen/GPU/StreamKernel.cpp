@@ -96,15 +96,15 @@ Value LaneBuilder::shuffle(Value v, int64_t offset, bool up) {
     Value bits = arith::BitcastOp::create(b, loc, i64Type, v);
     Value half = arith::ConstantOp::create(b, loc, b.getI64IntegerAttr(32));
     Value low = arith::TruncIOp::create(b, loc, i32Type, bits);
-    Value high = arith::TruncIOp::create(
-        b, loc, i32Type, Value(arith::ShRUIOp::create(b, loc, bits, half)));
+    Value high =
+        arith::TruncIOp::create(b, loc, i32Type, Value(arith::ShRUIOp::create(b, loc, bits, half)));
     low = arith::ExtUIOp::create(b, loc, i64Type, shuffle(low, offset, up));
     high = arith::ExtUIOp::create(b, loc, i64Type, shuffle(high, offset, up));
     bits = arith::OrIOp::create(b, loc, low, Value(arith::ShLIOp::create(b, loc, high, half)));
     return arith::BitcastOp::create(b, loc, f64, bits);
   }
   return mlir::gpu::ShuffleOp::create(b, loc, v, i32(offset), i32(32),
-                                up ? mlir::gpu::ShuffleMode::UP : mlir::gpu::ShuffleMode::XOR)
+                                      up ? mlir::gpu::ShuffleMode::UP : mlir::gpu::ShuffleMode::XOR)
       .getShuffleResult();
 }
 
@@ -143,8 +143,8 @@ static int64_t threadsOf(mega::GroupOp group) {
   mega::ScheduleAttr schedule = group.getScheduleAttr();
   Operation *last = group.getYield()->getPrevNode();
   bool bf16 = getElementTypeOrSelf(last->getResult(0).getType()).isBF16();
-  return schedule.getThreads().value_or(
-      std::min<int64_t>(512, *schedule.getChannelTile() * (isa<mega::CemaOp>(last) && bf16 ? 8 : 4)));
+  return schedule.getThreads().value_or(std::min<int64_t>(
+      512, *schedule.getChannelTile() * (isa<mega::CemaOp>(last) && bf16 ? 8 : 4)));
 }
 
 StreamKernel::StreamKernel(KernelEmitter &kernel, StreamForm form)
@@ -193,9 +193,10 @@ Value StreamKernel::tileByChannels() {
 
 void StreamKernel::eachPatch(function_ref<void(Value, Value)> body) {
   int64_t pairs = tile / 2;
-  forThreads(index(pairs * timeTile / 8), [&](Value i) {
-    body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2)));
-  }, /*rare=*/true);
+  forThreads(
+      index(pairs * timeTile / 8),
+      [&](Value i) { body(mul(div(i, pairs), index(8)), mul(rem(i, pairs), index(2))); },
+      /*rare=*/true);
 }
 
 void StreamKernel::storePatch(ArrayRef<Value> patch, Value tile, Value t, Value c) {
@@ -216,13 +217,16 @@ void StreamKernel::forThreads(Value count, function_ref<void(Value)> body, bool 
   forLoop(from, count, index(threads), body);
 }
 
-void StreamKernel::eachVector(Type type, int64_t lanes,
+void StreamKernel::eachVector(Type type, int64_t lanes, Value row, Value count,
                               function_ref<void(Value, Value, Value)> body) {
   int64_t rowStride = rowStrideOf(widthOf(type), dtypeOf(type)), vectors = tile / lanes;
-  forThreads(mul(steps, index(vectors)), [&](Value i) {
-    Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
-    body(t, c, add(mul(add(firstRow, t), index(rowStride)), add(channel, c)));
-  });
+  forThreads(
+      mul(count, index(vectors)),
+      [&](Value i) {
+        Value t = div(i, vectors), c = mul(rem(i, vectors), index(lanes));
+        body(t, c, add(mul(add(row, t), index(rowStride)), add(channel, c)));
+      },
+      /*rare=*/true);
 }
 
 void StreamKernel::loadTile(Value value) {
@@ -247,9 +251,29 @@ void StreamKernel::loadTile(Value value) {
     return;
   }
   int64_t lanes = element.isF32() ? 4 : 8; // 16 bytes
-  eachVector(value.getType(), lanes, [&](Value t, Value c, Value at) {
+  eachVector(value.getType(), lanes, firstRow, steps, [&](Value t, Value c, Value at) {
     storeWide(loadWide(buffer, at, lanes), into, add(rowOf(t), c));
   });
+}
+
+void StreamKernel::copyTile(Value value, Value row, Value count) {
+  Type element = getElementTypeOrSelf(value.getType());
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  auto pointer = [&](Value memref, Value at, unsigned space) -> Value {
+    Value base = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
+    base = arith::IndexCastOp::create(b, loc, b.getI64Type(), base);
+    auto type = LLVM::LLVMPointerType::get(b.getContext(), space);
+    Value amount = arith::IndexCastOp::create(b, loc, b.getI64Type(), mul(at, index(bytes)));
+    return LLVM::GEPOp::create(b, loc, type, b.getI8Type(),
+                               Value(LLVM::IntToPtrOp::create(b, loc, type, base)),
+                               ArrayRef<LLVM::GEPArg>{amount});
+  };
+  Value buffer = kernel.operandParameter(value), into = tiles.lookup(value);
+  eachVector(value.getType(), 16 / bytes, row, count, [&](Value t, Value c, Value at) {
+    NVVM::CpAsyncOp::create(b, loc, pointer(into, add(rowOf(t), c), 3), pointer(buffer, at, 1), 16,
+                            NVVM::LoadCacheModifierKind::CG, Value());
+  });
+  NVVM::CpAsyncCommitGroupOp::create(b, loc);
 }
 
 void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
@@ -270,15 +294,14 @@ void StreamKernel::storeTile(Value from, int64_t resultNumber, Type type) {
         ifThen(less(now, steps), [&] {
           Value at = add(mul(add(firstRow, now), index(rowStride)), add(channel, c));
           Value both = vectorOf({this->element(channels[0], i), this->element(channels[1], i)});
-          vector::StoreOp::create(b, loc, both, buffer, ValueRange{at}, false,
-                                  llvm::MaybeAlign(4));
+          vector::StoreOp::create(b, loc, both, buffer, ValueRange{at}, false, llvm::MaybeAlign(4));
         });
       }
     });
     return;
   }
   int64_t lanes = element.isF32() ? 4 : 8;
-  eachVector(type, lanes, [&](Value t, Value c, Value at) {
+  eachVector(type, lanes, firstRow, steps, [&](Value t, Value c, Value at) {
     storeWide(loadWide(from, add(rowOf(t), c), lanes), buffer, at);
   });
 }
@@ -361,21 +384,48 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
   }
   barrier();
 
-  auto times =
-      scf::ForOp::create(b, loc, index(0), kernel.frame.length, index(timeTile), carried);
+  // In blocks, a norm leaves the tile that it is loaded to free for the next one.
+  Value length = kernel.frame.length;
+  bool ahead = form == StreamForm::Blocks && !ops.front()->takesChannels();
+  if (ahead) {
+    Value count = arith::MinUIOp::create(b, loc, length, index(timeTile));
+    copyTile(loaded.front(), mul(sequence, length), count);
+    // Patches run over the steps behind the end: let there be numbers, from now on.
+    Value into = tileOf(loaded.front()), rest = sub(index(timeTile), count);
+    auto eight = VectorType::get({8}, getElementTypeOrSelf(into.getType()));
+    forThreads(
+        mul(rest, index(tile / 8)),
+        [&](Value i) {
+          Value t = add(count, div(i, tile / 8)), c = mul(rem(i, tile / 8), index(8));
+          Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(eight));
+          vector::StoreOp::create(b, loc, zero, into, ValueRange{add(rowOf(t), c)}, false,
+                                  llvm::MaybeAlign(16));
+        },
+        /*rare=*/true);
+  }
+
+  auto times = scf::ForOp::create(b, loc, index(0), length, index(timeTile), carried);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(times.getBody());
     Value time = times.getInductionVar();
-    steps = arith::MinUIOp::create(b, loc, sub(kernel.frame.length, time), index(timeTile));
-    firstRow = add(mul(sequence, kernel.frame.length), time);
-    for (Value value : loaded)
-      loadTile(value);
+    steps = arith::MinUIOp::create(b, loc, sub(length, time), index(timeTile));
+    firstRow = add(mul(sequence, length), time);
+    if (ahead)
+      NVVM::CpAsyncWaitGroupOp::create(b, loc, 0);
+    else
+      for (Value value : loaded)
+        loadTile(value);
     barrier();
     SmallVector<Value> next(times.getRegionIterArgs());
     for (auto [i, op, range] : llvm::enumerate(ops, own)) {
       if (failed(op->emit(MutableArrayRef<Value>(next).slice(range.first, range.second))))
         return failure();
+      if (ahead && i == 0) {
+        Value left = sub(length, add(time, steps));
+        copyTile(loaded.front(), add(firstRow, steps),
+                 arith::MinUIOp::create(b, loc, left, index(timeTile)));
+      }
       // What is being read here is written next: by an op in place, or by the next time tile.
       if (storeResults(i) && (form == StreamForm::Blocks || i + 1 == ops.size()))
         barrier();
@@ -438,14 +488,14 @@ static bool hasBlocks(mega::GroupOp group, const Chip &chip) {
     ops.push_back(&op);
   auto cema = dyn_cast<mega::CemaOp>(ops.back());
   int64_t tile = *group.getScheduleAttr().getChannelTile();
-  if (!cema || !hasBlocks(cema) || threadsOf(group) != tile * 8)
+  if (!cema || !hasBlocks(cema) || threadsOf(group) != tile * 8 || !chip.asyncCopy)
     return false;
   for (Value value : {cema.getInput(), cema.getOutput()})
     if (!getElementTypeOrSelf(value.getType()).isBF16())
       return false;
-  // Bytes for each step: two tiles, and what a norm keeps for each group. For each channel: states
-  // and their decays.
-  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * 16 * 4 * 4 + 4096;
+  // Bytes for each step: two tiles, and what a norm keeps for each group. For each channel: taps,
+  // a block of steps, and for each mode a state and powers of its decay.
+  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * (16 * 5 * 8 + 256) + 4096;
   if (ops.size() == 2) {
     auto norm = dyn_cast<mega::TimestepNormOp>(ops.front());
     if (!norm || cema.getInput() != norm.getOutput())
@@ -467,9 +517,10 @@ FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module
     return group.emitOpError("expects gk.recurrence to be \"sequential\" or \"blocks\", but got \"")
            << form << "\"";
   if (wantedForm(group) == "blocks" && !hasBlocks(group, chip))
-    return group.emitOpError("has no recurrence in blocks: that takes bf16, a cema of 8 or 16 modes "
-                             "alone or behind one timestep_norm, tiles of at most 64 channels and "
-                             "their shared memory; leave gk.recurrence away");
+    return group.emitOpError(
+        "has no recurrence in blocks: that takes bf16, a cema of 8 or 16 modes "
+        "alone or behind one timestep_norm, tiles of at most 64 channels and "
+        "their shared memory; leave gk.recurrence away");
   KernelEmitter kernel(group, module, name, 0);
   OpBuilder &b = kernel.b;
   Location loc = kernel.loc;
@@ -489,7 +540,8 @@ FailureOr<func::FuncOp> emitGpuStreamKernel(mega::GroupOp group, ModuleOp module
   if (hasBlocks(group, chip)) {
     int64_t always = wantedForm(group) == "blocks" ? 0 : kFromSteps;
     Value from = arith::ConstantIndexOp::create(b, loc, always);
-    Value many = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, kernel.frame.length, from);
+    Value many =
+        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, kernel.frame.length, from);
     auto branch = scf::IfOp::create(b, loc, many, /*withElseRegion=*/true);
     b.setInsertionPointToStart(&branch.getThenRegion().front());
     run(StreamForm::Blocks);

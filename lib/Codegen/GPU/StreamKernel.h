@@ -23,7 +23,7 @@
 
 #pragma once
 
-#include "../Common/StreamEmitter.h"
+#include "Codegen/Common/StreamEmitter.h"
 
 namespace otodus {
 
@@ -67,8 +67,9 @@ struct LaneBuilder : StreamBuilder {
   void warpBarrier();
   mlir::Value element(mlir::Value vector, int64_t i);
   mlir::Value vectorOf(mlir::ValueRange elements);
-  /// `v`, 32 bits or an index that fits, computed here. LLVM moves arithmetic out of loops and to where its results are used,
-  /// which may keep too much alive at once; it does not move exchanges between lanes.
+  /// `v`, 32 bits or an index that fits, computed here. LLVM moves arithmetic out of loops and to
+  /// where its results are used, which may keep too much alive at once; it does not move exchanges
+  /// between lanes.
   mlir::Value pin(mlir::Value v);
 
 private:
@@ -114,8 +115,7 @@ public:
   mlir::Value rowOf(mlir::Value t) { return mul(t, index(stride)); }
   /// Runs `body` for 0 <= i < count, shared out over the threads of the block. `rare`: what only
   /// the number of the thread decides is computed here, not kept in registers throughout the call.
-  void forThreads(mlir::Value count, llvm::function_ref<void(mlir::Value)> body,
-                  bool rare = false);
+  void forThreads(mlir::Value count, llvm::function_ref<void(mlir::Value)> body, bool rare = false);
   /// Parameter for a weight of `columns` elements, as f32.
   mlir::Value vectorWeight(mlir::Value value, formats::Width columns);
 
@@ -132,25 +132,27 @@ public:
   mlir::Value channelTile; ///< number of the tile of channels
   mlir::Value channel;     ///< first channel of the tile
   // Inside `emit`:
-  mlir::Value steps;       ///< steps of this time tile, <= timeTile
-  mlir::Value firstRow;    ///< row of its first step in row buffers
+  mlir::Value steps;    ///< steps of this time tile, <= timeTile
+  mlir::Value firstRow; ///< row of its first step in row buffers
 
 private:
   mlir::LogicalResult collectOps();
   void loadTile(mlir::Value value);
+  /// Starts to copy `count` rows from `row` on to the tile of `value`, 16 bytes at a time.
+  void copyTile(mlir::Value value, mlir::Value row, mlir::Value count);
   void storeTile(mlir::Value from, int64_t resultNumber, mlir::Type type);
   /// Stores what leaves the group of op `number`'s results. True if one of them lies where inputs
   /// are loaded to.
   bool storeResults(size_t number);
   /// Runs `body(t, channel of the tile, its element in a row buffer of `type`)` for all vectors of
-  /// `lanes` channels of the tile.
-  void eachVector(mlir::Type type, int64_t lanes,
+  /// `lanes` channels of `count` rows from `row` on.
+  void eachVector(mlir::Type type, int64_t lanes, mlir::Value row, mlir::Value count,
                   llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body);
 
   llvm::SmallVector<std::unique_ptr<StreamKernelOp>> ops;
   mlir::OpBuilder allocas{static_cast<mlir::MLIRContext *>(nullptr)};
   int64_t sharedUsed = 0, sharedOfBegin = 0, sharedOfTile = 0; ///< bytes
-  bool loading = false; ///< tiles are made for what comes from outside
+  bool loading = false;                  ///< tiles are made for what comes from outside
   llvm::SmallVector<mlir::Value> loaded; ///< from outside
   llvm::DenseMap<mlir::Value, mlir::Value> tiles;
   llvm::DenseSet<mlir::Value> byChannels; ///< tiles

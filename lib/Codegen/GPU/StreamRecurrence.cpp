@@ -186,9 +186,8 @@ LogicalResult Recurrence::begin(SmallVectorImpl<Value> &carried) {
   while (modes % (2 * lanes) == 0 && 2 * lanes * frame.tile <= frame.threads && lanes < kLanes)
     lanes *= 2;
   own = modes / lanes;
-  int64_t perMode = states.size() + llvm::count_if(operands, [&](const Input &input) {
-                      return isHoisted(input);
-                    });
+  int64_t perMode = states.size() +
+                    llvm::count_if(operands, [&](const Input &input) { return isHoisted(input); });
   chunk = std::clamp<int64_t>(kRegisters / perMode, 1, own);
   resident = chunk == own && frame.tile * lanes <= frame.threads;
   lane = rem(frame.thread, lanes);
@@ -393,8 +392,8 @@ public:
   SmallVector<Value> inputs() override {
     SmallVector<Value> values{op.getInit()};
     for (auto [value, map] : llvm::zip(op.getInputs(), op.getMaps()))
-      if (dimsOf(map) == SmallVector<unsigned>{mega::ScanOp::Batch, mega::ScanOp::Time,
-                                               mega::ScanOp::Channel})
+      if (dimsOf(map) ==
+          SmallVector<unsigned>{mega::ScanOp::Batch, mega::ScanOp::Time, mega::ScanOp::Channel})
         values.push_back(value);
     return values;
   }

@@ -39,6 +39,7 @@ namespace {
 constexpr int64_t kWarp = 32;
 constexpr int64_t kBlock = 16;   ///< steps
 constexpr int64_t kChannels = 4; ///< of a warp
+constexpr int64_t kDecays = 4;   ///< of a mode: by one block, by 2, 4 and 8
 constexpr int64_t kTaps = 32;    ///< of a channel: those of 16 steps ago are 0, as are the future's
 
 struct Complex {
@@ -60,11 +61,11 @@ public:
       buffer.sources.push_back(frame.kernel.operandNumber(source));
     buffer.rows = {1, modes};
     buffer.columns = frame.width;
-    coefficients = frame.kernel.parameter(buffer, f32); // [blocks][N][5][32]
+    coefficients = frame.kernel.parameter(buffer, f32);   // [blocks][N][5][32]
     state = frame.kernel.operandParameter(op.getState()); // [blocks][N][2][32]
     Value omega = frame.vectorWeight(op.getOmega(), frame.width);
     int64_t warps = frame.threads / kWarp;
-    decays = frame.shared(frame.tile * modes * 2, f32);
+    decays = frame.shared(frame.tile * modes * 2 * kDecays, f32);
     states = frame.shared(frame.tile * modes * 2, f32);
     gains = frame.shared(frame.tile, f32);
     tail = frame.shared(frame.tile * kBlock, b.getBF16Type());
@@ -76,17 +77,15 @@ public:
     row = div(lane, 4);
     column = rem(lane, 4);
     ownPair = mul(add(mul(warp, index(kChannels * modes)), column), index(2));
+    ownDecays = mul(ownPair, index(kDecays));
     ownSteps = add(mul(warp, index(kChannels * frame.pitch)),
                    add(mul(row, index(2 * kBlock)), mul(column, index(4))));
     ownChannel = mul(warp, index(kChannels));
     Value to = add(mul(div(row, 2), index(4)), rem(row, 2));
     ownTaps = sub(add(mul(warp, index(kChannels * kTaps)), to), mul(column, index(4)));
-    frame.forThreads(index(frame.tile), [&](Value c) {
-      store(load(omega, add(frame.channel, c)), gains, c);
-    });
-    eachState([&](Value inTile, Value inState) {
-      store(load(state, inState), states, inTile);
-    });
+    frame.forThreads(index(frame.tile),
+                     [&](Value c) { store(load(omega, add(frame.channel, c)), gains, c); });
+    eachState([&](Value inTile, Value inState) { store(load(state, inState), states, inTile); });
     for (int64_t k = 0; k < kChannels; ++k)
       setUp(k);
     return success();
@@ -99,10 +98,13 @@ public:
     Value ends = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, rest, index(0));
     ifThen(ends, [&] {
       Value from = sub(frame.steps, rest);
-      frame.forThreads(index(frame.tile * kBlock), [&](Value i) {
-        Value at = add(mul(div(i, kBlock), index(frame.pitch)), add(from, rem(i, kBlock)));
-        store(load(x, at), tail, i);
-      }, /*rare=*/true);
+      frame.forThreads(
+          index(frame.tile * kBlock),
+          [&](Value i) {
+            Value at = add(mul(div(i, kBlock), index(frame.pitch)), add(from, rem(i, kBlock)));
+            store(load(x, at), tail, i);
+          },
+          /*rare=*/true);
       barrier();
     });
     for (int64_t k = 0; k < kChannels; ++k)
@@ -116,9 +118,7 @@ public:
   }
 
   void end(ArrayRef<Value>) override {
-    eachState([&](Value inTile, Value inState) {
-      store(load(states, inTile), state, inState);
-    });
+    eachState([&](Value inTile, Value inState) { store(load(states, inTile), state, inState); });
   }
 
 private:
@@ -206,9 +206,9 @@ private:
     auto type = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, f32));
     auto types = std::array<NVVM::MMATypes, 2>{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
     auto layouts = std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row, NVVM::MMALayout::col};
-    Value d = NVVM::MmaOp::create(b, loc, type, a, right, ValueRange(sums),
-                                  ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt, types,
-                                  layouts);
+    Value d =
+        NVVM::MmaOp::create(b, loc, type, a, right, ValueRange(sums), ArrayRef<int64_t>{16, 8, 16},
+                            std::nullopt, std::nullopt, types, layouts);
     for (int64_t i = 0; i < 4; ++i)
       sums[i] = LLVM::ExtractValueOp::create(b, loc, d, i);
   }
@@ -244,12 +244,18 @@ private:
       z = select(equal(part, index(i)), start, z);
     }
     for (int64_t i = 0; i < own; ++i) {
-      storeWide(vectorOf({z.re, z.im}), powers, powerAt(mode, add(mul(part, index(own)), index(i))));
+      storeWide(vectorOf({z.re, z.im}), powers,
+                powerAt(mode, add(mul(part, index(own)), index(i))));
       z = mul(z, q);
     }
     ifThen(equal(part, index(parts - 1)), [&] {
       storeWide(vectorOf({z.re, z.im}), powers, powerAt(mode, index(kBlock)));
-      storeComplex(z, decays, pairAt(c, mode));
+      Value at = mul(pairAt(c, mode), index(kDecays));
+      for (int64_t i = 0; i < kDecays; i += 2) {
+        Complex square = mul(z, z);
+        storeWide(vectorOf({z.re, z.im, square.re, square.im}), decays, add(at, index(2 * i)));
+        z = mul(square, square);
+      }
     });
     warpBarrier();
 
@@ -269,7 +275,8 @@ private:
     ifThen(less(lane, index(kBlock)), [&] {
       store(pack(sum, below), taps, add(mul(c, index(kTaps)), add(lane, index(kBlock))));
     });
-    ifThen(less(lane, index(kBlock)), [&] { store(i32(0), taps, add(mul(c, index(kTaps)), lane)); });
+    ifThen(less(lane, index(kBlock)),
+           [&] { store(i32(0), taps, add(mul(c, index(kTaps)), lane)); });
 
     Matrices &m = matrices[k];
     // The barriers keep the loads of one tile behind the arithmetic of the one before.
@@ -319,11 +326,12 @@ private:
     auto four = VectorType::get({4}, b.getBF16Type());
     Value steps[2], left[4];
     for (int64_t i = 0; i < 2; ++i) {
-      steps[i] = vector::LoadOp::create(b, loc, four, x, ValueRange{at(i)},
-                                        false, llvm::MaybeAlign(8));
+      steps[i] =
+          vector::LoadOp::create(b, loc, four, x, ValueRange{at(i)}, false, llvm::MaybeAlign(8));
       for (int64_t r = 0; r < 2; ++r)
-        left[2 * r + i] = asRegister(vector::ExtractStridedSliceOp::create(
-            b, loc, steps[i], ArrayRef<int64_t>{2 * r}, ArrayRef<int64_t>{2}, ArrayRef<int64_t>{1}));
+        left[2 * r + i] = asRegister(
+            vector::ExtractStridedSliceOp::create(b, loc, steps[i], ArrayRef<int64_t>{2 * r},
+                                                  ArrayRef<int64_t>{2}, ArrayRef<int64_t>{1}));
     }
 
     // S, its scan, and the states before the blocks, rounded.
@@ -357,8 +365,7 @@ private:
     for (int64_t i = 0; i < 2; ++i) {
       Value v = vectorOf({y[0][2 * i], y[0][2 * i + 1], y[1][2 * i], y[1][2 * i + 1]});
       v = arith::TruncFOp::create(b, loc, four, v);
-      vector::StoreOp::create(b, loc, v, x, ValueRange{at(i)}, false,
-                              llvm::MaybeAlign(8));
+      vector::StoreOp::create(b, loc, v, x, ValueRange{at(i)}, false, llvm::MaybeAlign(8));
     }
   }
 
@@ -372,16 +379,22 @@ private:
   Blocks scan(int64_t k, int64_t i, ArrayRef<Value> s) {
     Value isFirst = equal(row, index(0)), zero = f32Constant(0);
     Complex none{zero, zero};
-    Complex q = loadComplex(decays, pairOf(k, i)), h = loadComplex(states, pairOf(k, i));
+    Complex h = loadComplex(states, pairOf(k, i)), decay[kDecays];
+    for (int64_t e = 0; e < kDecays; e += 2) {
+      int64_t at = (k * modes + 4 * i) * 2 * kDecays + 2 * e;
+      Value two = loadWide(decays, add(ownDecays, index(at)), 4);
+      decay[e] = {element(two, 0), element(two, 1)};
+      decay[e + 1] = {element(two, 2), element(two, 3)};
+    }
+    Complex q = decay[0];
     // Inclusive sums over the pairs of blocks, that of the first with the state before the tile.
     Complex middle = fma(q, select(isFirst, h, none), Complex{s[0], s[1]});
     Complex sum = fma(q, middle, Complex{s[2], s[3]});
-    Complex decay = q;
-    for (int64_t distance = 1; distance < 8; distance *= 2) {
-      decay = mul(decay, decay);
+    for (int64_t e = 1; e < kDecays; ++e) {
+      int64_t distance = int64_t(1) << (e - 1);
       Value takes = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, row, index(distance));
       Complex below{shuffleUp(sum.re, 4 * distance), shuffleUp(sum.im, 4 * distance)};
-      sum = fma(decay, select(takes, below, none), sum);
+      sum = fma(decay[e], select(takes, below, none), sum);
     }
     Complex before = select(isFirst, h, {shuffleUp(sum.re, 4), shuffleUp(sum.im, 4)});
     return {before, fma(q, before, Complex{s[0], s[1]}), sum};
@@ -401,22 +414,25 @@ private:
   /// walk is in `tail`.
   void finishBlock() {
     Value rest = rem(frame.steps, kBlock);
-    frame.forThreads(index(frame.tile * modes), [&](Value i) {
-      Value c = div(i, modes), n = rem(i, modes), from = mul(c, index(kBlock));
-      Complex q{coefficient(c, n, 1), coefficient(c, n, 2)};
-      Value p = coefficient(c, n, 0);
-      Complex h = loadComplex(states, pairAt(c, n));
-      auto loop = scf::ForOp::create(b, loc, index(0), rest, index(1), ValueRange{h.re, h.im});
-      {
-        OpBuilder::InsertionGuard guard(b);
-        b.setInsertionPointToStart(loop.getBody());
-        Value now = loadWide(tail, add(from, loop.getInductionVar()), 1);
-        Complex driven{mulf(p, now), f32Constant(0)};
-        Complex z = fma(q, {loop.getRegionIterArgs()[0], loop.getRegionIterArgs()[1]}, driven);
-        scf::YieldOp::create(b, loc, ValueRange{z.re, z.im});
-      }
-      storeComplex({loop.getResult(0), loop.getResult(1)}, states, pairAt(c, n));
-    }, /*rare=*/true);
+    frame.forThreads(
+        index(frame.tile * modes),
+        [&](Value i) {
+          Value c = div(i, modes), n = rem(i, modes), from = mul(c, index(kBlock));
+          Complex q{coefficient(c, n, 1), coefficient(c, n, 2)};
+          Value p = coefficient(c, n, 0);
+          Complex h = loadComplex(states, pairAt(c, n));
+          auto loop = scf::ForOp::create(b, loc, index(0), rest, index(1), ValueRange{h.re, h.im});
+          {
+            OpBuilder::InsertionGuard guard(b);
+            b.setInsertionPointToStart(loop.getBody());
+            Value now = loadWide(tail, add(from, loop.getInductionVar()), 1);
+            Complex driven{mulf(p, now), f32Constant(0)};
+            Complex z = fma(q, {loop.getRegionIterArgs()[0], loop.getRegionIterArgs()[1]}, driven);
+            scf::YieldOp::create(b, loc, ValueRange{z.re, z.im});
+          }
+          storeComplex({loop.getResult(0), loop.getResult(1)}, states, pairAt(c, n));
+        },
+        /*rare=*/true);
   }
 
   struct Matrices {
@@ -426,14 +442,16 @@ private:
   mega::CemaOp op;
   int64_t modes = 0;
   Value coefficients, state;
-  Value decays, states; ///< shared, f32 [tile][modes][2]: q^16, h
-  Value gains;          ///< shared, f32 [tile]: omega
-  Value tail;           ///< shared, bf16 [tile][16]
-  Value taps;           ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
-  Value powers;         ///< shared, f32 [warps][modes][17][2], of the channels at hand
+  Value decays; ///< shared, f32 [tile][modes][4][2]: q^16, q^32, q^64, q^128
+  Value states; ///< shared, f32 [tile][modes][2]: h
+  Value gains;  ///< shared, f32 [tile]: omega
+  Value tail;   ///< shared, bf16 [tile][16]
+  Value taps;   ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
+  Value powers; ///< shared, f32 [warps][modes][17][2], of the channels at hand
   Value lane, warp;
-  Value row, column;    ///< of a lane in the operands: lane / 4, lane mod 4
-  Value ownPair, ownSteps, ownTaps, ownChannel; ///< where things of the warp's first channel lie
+  Value row, column; ///< of a lane in the operands: lane / 4, lane mod 4
+  Value ownPair, ownDecays, ownSteps, ownTaps,
+      ownChannel; ///< where things of the warp's first channel lie
   Matrices matrices[kChannels];
 };
 

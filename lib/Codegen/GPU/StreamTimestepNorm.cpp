@@ -67,6 +67,11 @@ public:
       store(toF64(load(mean, at)), carry, slot);
       store(toF64(load(variance, at)), carry, add(slot, index(1)));
     });
+    if (frame.form == StreamForm::Blocks) // patches run over the steps behind the end
+      frame.forThreads(index(slots), [&](Value slot) {
+        for (Value buffer : {first, shift, scale})
+          store(f32Constant(0), buffer, slot);
+      });
     carried.push_back(load(count, countIndex()));
     carried.push_back(index(0));
     return success();
@@ -75,8 +80,9 @@ public:
   LogicalResult emit(MutableArrayRef<Value> carried) override {
     Value x = frame.tileOf(op.getInput());
     bool blocks = frame.form == StreamForm::Blocks;
-    Value y = blocks                                ? frame.tileByChannels()
-              : frame.isLastUse(op.getInput()) ? x : frame.activationTile();
+    Value y = blocks                           ? frame.tileByChannels()
+              : frame.isLastUse(op.getInput()) ? x
+                                               : frame.activationTile();
     frame.setTile(op.getOutput(), y);
     emitMoments(x);
     barrier();
@@ -113,64 +119,22 @@ private:
     int64_t lanes = 8; // of a pair of step and group
     while (lanes > groupSize)
       lanes /= 2;
-    int64_t rounds = (groupSize + lanes - 1) / lanes;
+    // Of 16 bytes.
+    int64_t chunks = groupSize % (lanes * chunkOf(x)) ? 0 : groupSize / (lanes * chunkOf(x));
     Value pairs = mul(frame.steps, index(groupsOfTile));
     Value lane = rem(frame.thread, lanes), own = div(frame.thread, lanes);
     Value last = sub(pairs, index(1));
-    Value zero = f32Constant(0), factor = f32Constant(1.0 / double(groupSize));
 
     // All lanes of a warp take part in its sums, with or without a pair of their own.
     forLoop(index(0), pairs, index(frame.threads / lanes), [&](Value from) {
       Value wanted = add(from, own);
       Value pair = arith::MinUIOp::create(b, loc, wanted, last);
-      Value at = add(frame.rowOf(div(pair, groupsOfTile)),
-                     mul(rem(pair, groupsOfTile), index(groupSize)));
+      Value at =
+          add(frame.rowOf(div(pair, groupsOfTile)), mul(rem(pair, groupsOfTile), index(groupSize)));
       Value x0 = loadWide(x, at, 1);
-      SmallVector<Value> kept;
-      // Feature lane + lanes * round, relative to x0; x0 itself behind the end of the group.
-      auto relative = [&](Value round) -> Value {
-        Value feature = add(lane, mul(round, index(lanes)));
-        if (groupSize % lanes)
-          feature = select(less(feature, index(groupSize)), feature, index(0));
-        return subf(loadWide(x, add(at, feature), 1), x0);
-      };
-      auto exists = [&](Value round) {
-        return less(add(lane, mul(round, index(lanes))), index(groupSize));
-      };
-      auto sum = [&](function_ref<Value(Value, int64_t)> f) -> Value {
-        Value total;
-        if (rounds <= 16) {
-          for (int64_t i = 0; i < rounds; ++i) {
-            Value term = f(index(i), i);
-            total = total ? addf(total, term) : term;
-          }
-        } else {
-          auto loop = scf::ForOp::create(b, loc, index(0), index(rounds), index(1),
-                                         ValueRange{zero});
-          OpBuilder::InsertionGuard guard(b);
-          b.setInsertionPointToStart(loop.getBody());
-          Value next = addf(loop.getRegionIterArgs()[0], f(loop.getInductionVar(), -1));
-          scf::YieldOp::create(b, loc, next);
-          total = loop.getResult(0);
-        }
-        for (int64_t distance = 1; distance < lanes; distance *= 2)
-          total = addf(total, shuffleXor(total, distance));
-        return total;
-      };
-      Value offset = mulf(sum([&](Value round, int64_t number) {
-                            Value d = relative(round);
-                            if (number >= 0)
-                              kept.push_back(d);
-                            return d;
-                          }),
-                          factor);
-      Value squares = mulf(sum([&](Value round, int64_t number) -> Value {
-                            Value d = subf(number >= 0 ? kept[number] : relative(round), offset);
-                            Value square = mulf(d, d);
-                            bool mayEnd = groupSize % lanes && (number < 0 || number + 1 == rounds);
-                            return mayEnd ? select(exists(round), square, zero) : square;
-                          }),
-                          factor);
+      auto [offset, squares] = chunks > 0 && chunks <= 8
+                                   ? momentsByChunks(x, at, x0, lane, lanes, chunks)
+                                   : momentsByFeatures(x, at, x0, lane, lanes);
       Value writes = arith::AndIOp::create(b, loc, equal(lane, index(0)), less(wanted, pairs));
       ifThen(writes, [&] {
         store(x0, first, pair);
@@ -178,6 +142,94 @@ private:
         store(squares, variances, pair);
       });
     });
+  }
+
+  static int64_t chunkOf(Value x) {
+    return 128 / getElementTypeOrSelf(x.getType()).getIntOrFloatBitWidth();
+  }
+
+  Value sumOverLanes(Value v, int64_t lanes) {
+    for (int64_t distance = 1; distance < lanes; distance *= 2)
+      v = addf(v, shuffleXor(v, distance));
+    return v;
+  }
+
+  /// Mean relative to x0 and variance of the features from `at` on, of which every lane takes
+  /// `chunks` times 16 bytes.
+  std::pair<Value, Value> momentsByChunks(Value x, Value at, Value x0, Value lane, int64_t lanes,
+                                          int64_t chunks) {
+    int64_t width = chunkOf(x);
+    Value factor = f32Constant(1.0 / double(groupSize));
+    auto sum = [&](ArrayRef<Value> vectors) {
+      Value total;
+      for (Value v : vectors)
+        total = total ? addf(total, v) : v;
+      Value all = element(total, 0);
+      for (int64_t i = 1; i < width; ++i)
+        all = addf(all, element(total, i));
+      return mulf(sumOverLanes(all, lanes), factor);
+    };
+    SmallVector<Value> relative, squares;
+    for (int64_t i = 0; i < chunks; ++i) {
+      Value from = add(at, mul(add(lane, index(i * lanes)), index(width)));
+      relative.push_back(subf(loadWide(x, from, width), spread(x0, width)));
+    }
+    Value offset = sum(relative);
+    for (Value d : relative) {
+      d = subf(d, spread(offset, width));
+      squares.push_back(mulf(d, d));
+    }
+    return {offset, sum(squares)};
+  }
+
+  /// Likewise, where lane l takes the features l, l + lanes, ...
+  std::pair<Value, Value> momentsByFeatures(Value x, Value at, Value x0, Value lane,
+                                            int64_t lanes) {
+    int64_t rounds = (groupSize + lanes - 1) / lanes;
+    Value zero = f32Constant(0), factor = f32Constant(1.0 / double(groupSize));
+    SmallVector<Value> kept;
+    // Feature lane + lanes * round, relative to x0; x0 itself behind the end of the group.
+    auto relative = [&](Value round) -> Value {
+      Value feature = add(lane, mul(round, index(lanes)));
+      if (groupSize % lanes)
+        feature = select(less(feature, index(groupSize)), feature, index(0));
+      return subf(loadWide(x, add(at, feature), 1), x0);
+    };
+    auto exists = [&](Value round) {
+      return less(add(lane, mul(round, index(lanes))), index(groupSize));
+    };
+    auto sum = [&](function_ref<Value(Value, int64_t)> f) -> Value {
+      Value total;
+      if (rounds <= 16) {
+        for (int64_t i = 0; i < rounds; ++i) {
+          Value term = f(index(i), i);
+          total = total ? addf(total, term) : term;
+        }
+      } else {
+        auto loop = scf::ForOp::create(b, loc, index(0), index(rounds), index(1), ValueRange{zero});
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPointToStart(loop.getBody());
+        Value next = addf(loop.getRegionIterArgs()[0], f(loop.getInductionVar(), -1));
+        scf::YieldOp::create(b, loc, next);
+        total = loop.getResult(0);
+      }
+      return sumOverLanes(total, lanes);
+    };
+    Value offset = mulf(sum([&](Value round, int64_t number) {
+                          Value d = relative(round);
+                          if (number >= 0)
+                            kept.push_back(d);
+                          return d;
+                        }),
+                        factor);
+    Value squares = mulf(sum([&](Value round, int64_t number) -> Value {
+                           Value d = subf(number >= 0 ? kept[number] : relative(round), offset);
+                           Value square = mulf(d, d);
+                           bool mayEnd = groupSize % lanes && (number < 0 || number + 1 == rounds);
+                           return mayEnd ? select(exists(round), square, zero) : square;
+                         }),
+                         factor);
+    return {offset, squares};
   }
 
   /// Prefix sums within each 32 steps: a lane has a step, a warp 32 of a group.
@@ -248,9 +300,9 @@ private:
       }
       sums = addSums(parts.getResults(), at);
 
-      Value counts = mask ? Value(arith::ExtUIOp::create(b, loc, b.getI64Type(), sums[2]))
-                          : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(),
-                                                             add(t, index(1))));
+      Value counts =
+          mask ? Value(arith::ExtUIOp::create(b, loc, b.getI64Type(), sums[2]))
+               : Value(arith::IndexCastOp::create(b, loc, b.getI64Type(), add(t, index(1))));
       Value n = add(before, counts);
       Value inverse = inverseOf(arith::SIToFPOp::create(b, loc, f64, n));
       Value d = mulf(sums[0], inverse), v = subf(mulf(sums[1], inverse), mulf(d, d));
@@ -344,7 +396,8 @@ private:
   /// What means are taken relative to: the running mean before the tile; the mean of its first
   /// step where nothing has been counted yet.
   Value referenceOf(Value before, Value half, Value g) {
-    return select(equal(before, zeroOf(before.getType())), meanOf(g), load(carry, carrySlot(half, g)));
+    return select(equal(before, zeroOf(before.getType())), meanOf(g),
+                  load(carry, carrySlot(half, g)));
   }
   /// Mean and variance of group `g` of the tile.
   Value carrySlot(Value half, Value g) {
@@ -368,7 +421,7 @@ private:
   Value mean, variance, count, mask, weight, bias;
   Value first, means, variances; ///< of one step; shared, f32 [steps][groups of the tile]
   Value shift, scale;            ///< of the steps up to it; likewise
-  Value carry;               ///< shared, f64 [2][groups of the tile][mean, variance]
+  Value carry;                   ///< shared, f64 [2][groups of the tile][mean, variance]
   /// Prefix sums within 32 steps, relative to the reference; shared, f64 and i32 likewise.
   Value sumsOfMeans, sumsOfSquares, counted;
   Value countedAll; ///< shared, i32: unmasked steps of the tile

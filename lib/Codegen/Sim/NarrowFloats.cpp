@@ -8,6 +8,7 @@
 #include "NarrowFloats.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Builders.h"
 
 using namespace mlir;
@@ -43,7 +44,8 @@ Value roundToBf16(OpBuilder &b, Location loc, Value value) {
                                   constant(b, loc, wide, 1));
   Value rounded = LLVM::AddOp::create(
       b, loc, LLVM::AddOp::create(b, loc, bits, constant(b, loc, wide, 0x7fff)), odd);
-  Value high = LLVM::TruncOp::create(b, loc, narrow, LLVM::LShrOp::create(b, loc, rounded, sixteen));
+  Value high =
+      LLVM::TruncOp::create(b, loc, narrow, LLVM::LShrOp::create(b, loc, rounded, sixteen));
   Value isNaN = LLVM::FCmpOp::create(b, loc, flags, LLVM::FCmpPredicate::uno, value, value);
   Value result =
       LLVM::SelectOp::create(b, loc, isNaN, constant(b, loc, narrow, 0x7fff), high);
@@ -78,9 +80,9 @@ Value narrow(OpBuilder &b, Location loc, Value value, Type type) {
 /// Only moves bits; nothing to expand.
 bool movesBits(Operation *op) {
   return isa<LLVM::LoadOp, LLVM::StoreOp, LLVM::BitcastOp, LLVM::SelectOp, LLVM::InsertElementOp,
-             LLVM::ExtractElementOp, LLVM::InsertValueOp, LLVM::ExtractValueOp, LLVM::ShuffleVectorOp,
-             LLVM::ConstantOp, LLVM::UndefOp, LLVM::PoisonOp, LLVM::ZeroOp, LLVM::ReturnOp,
-             LLVM::CallOp, LLVM::FreezeOp, LLVM::MaskedLoadOp, LLVM::MaskedStoreOp,
+             LLVM::ExtractElementOp, LLVM::InsertValueOp, LLVM::ExtractValueOp,
+             LLVM::ShuffleVectorOp, LLVM::ConstantOp, LLVM::UndefOp, LLVM::PoisonOp, LLVM::ZeroOp,
+             LLVM::ReturnOp, LLVM::CallOp, LLVM::FreezeOp, LLVM::MaskedLoadOp, LLVM::MaskedStoreOp,
              LLVM::CallIntrinsicOp, LLVM::vector_extract, LLVM::vector_insert, LLVM::AllocaOp,
              LLVM::GEPOp>(op) ||
          op->hasTrait<OpTrait::IsTerminator>() ||
@@ -138,6 +140,32 @@ void expandNarrowFloats(Operation *function) {
     }
     op->erase();
   }
+}
+
+void storeBf16AsIntegers(Operation *module) {
+  MLIRContext *context = module->getContext();
+  Type i16 = IntegerType::get(context, 16);
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](BFloat16Type) -> std::optional<Type> { return i16; });
+  replacer.addReplacement([&](FloatAttr number) -> std::optional<Attribute> {
+    if (!number.getType().isBF16())
+      return std::nullopt;
+    return IntegerAttr::get(i16, number.getValue().bitcastToAPInt());
+  });
+  replacer.addReplacement(
+      [&](DenseElementsAttr elements) -> std::optional<std::pair<Attribute, WalkResult>> {
+        if (!elements.getElementType().isBF16())
+          return std::nullopt;
+        return std::make_pair(Attribute(elements.bitcast(i16)), WalkResult::skip());
+      });
+  replacer.recursivelyReplaceElementsIn(module, true, false, true);
+  // A bitcast between what are now equal types.
+  module->walk([](LLVM::BitcastOp op) {
+    if (op.getArg().getType() == op.getType()) {
+      op.getResult().replaceAllUsesWith(op.getArg());
+      op->erase();
+    }
+  });
 }
 
 } // namespace otodus

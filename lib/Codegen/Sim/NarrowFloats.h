@@ -11,4 +11,8 @@ namespace otodus {
 /// is rounded twice, where the GPU rounds once.
 void expandNarrowFloats(mlir::Operation *function);
 
+/// Makes i16 of every bf16 that is left, which by then only moves: LLVM would widen and round again
+/// where it builds vectors of them.
+void storeBf16AsIntegers(mlir::Operation *module);
+
 } // namespace otodus

@@ -28,7 +28,10 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
 
+#include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/Support/MathExtras.h"
+
+#include <map>
 
 namespace otodus {
 #define GEN_PASS_DEF_NVVMTOSIM
@@ -40,7 +43,14 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
-constexpr StringLiteral kRecords = "otodus_sim_records";
+/// Records of functions that call each other. Kernels without common functions have records of
+/// their own, so that host code can be generated for each of them by itself.
+struct Component {
+  std::string name; ///< of the constant
+  SimRecords records;
+  /// Addresses of records; their offsets depend on how many there are, known at the end.
+  SmallVector<std::pair<Operation *, uint32_t>> sites, kernels;
+};
 
 /// Ops of the llvm dialect that the host's code generator turns into instructions.
 bool isHostInstruction(Operation *op) {
@@ -73,11 +83,9 @@ struct SharedLayout {
 /// Rewrites the body of one function. Its first argument is the context.
 class FunctionRewriter {
 public:
-  FunctionRewriter(LLVM::LLVMFuncOp function, const SharedLayout &shared, SimRecords &records,
-                   SmallVector<std::pair<Operation *, uint32_t>> &places)
+  FunctionRewriter(LLVM::LLVMFuncOp function, const SharedLayout &shared, Component &component)
       : function_(function), context_(function.getArgument(0)), shared_(shared),
-        records_(records), places_(places), layout_(DataLayout::closest(function)),
-        b_(function.getContext()) {}
+        component_(component), layout_(DataLayout::closest(function)), b_(function.getContext()) {}
 
   LogicalResult run() {
     expandNarrowFloats(function_);
@@ -113,12 +121,12 @@ private:
   }
   /// Address of the record of `op`; the offset is filled in when all records are known.
   FailureOr<Value> site(Operation *op, const SimRow &row) {
-    std::optional<uint32_t> number = records_.addSite(op, row);
+    std::optional<uint32_t> number = component_.records.addSite(op, row);
     if (!number)
       return failure();
-    Value base = LLVM::AddressOfOp::create(b_, loc_, ptr(), kRecords);
+    Value base = LLVM::AddressOfOp::create(b_, loc_, ptr(), component_.name);
     Value address = field(base, 0);
-    places_.push_back({address.getDefiningOp(), *number});
+    component_.sites.push_back({address.getDefiningOp(), *number});
     return address;
   }
 
@@ -203,8 +211,8 @@ private:
 
   LogicalResult announce(Operation *op, const SimRow &row, Value address, Type type,
                          std::optional<uint64_t> alignment, int64_t callback) {
-    for (StringRef promise : {"alias_scopes", "noalias_scopes", "tbaa", "access_groups", "invariant",
-                              "invariantGroup"})
+    for (StringRef promise :
+         {"alias_scopes", "noalias_scopes", "tbaa", "access_groups", "invariant", "invariantGroup"})
       op->removeAttr(promise);
     if (isPrivate(address))
       return success();
@@ -256,7 +264,8 @@ private:
     for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
       Value value = operand;
       Type type = value.getType();
-      if (auto vector = dyn_cast<VectorType>(type); vector && vector.getElementType().isInteger(1)) {
+      if (auto vector = dyn_cast<VectorType>(type);
+          vector && vector.getElementType().isInteger(1)) {
         type = VectorType::get(vector.getShape(), b_.getI8Type());
         value = LLVM::ZExtOp::create(b_, loc_, type, value);
       }
@@ -320,8 +329,7 @@ private:
   LLVM::LLVMFuncOp function_;
   Value context_;
   const SharedLayout &shared_;
-  SimRecords &records_;
-  SmallVector<std::pair<Operation *, uint32_t>> &places_;
+  Component &component_;
   DataLayout layout_;
   OpBuilder b_;
   Location loc_ = UnknownLoc::get(function_.getContext());
@@ -336,10 +344,6 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
     if (failed(gk::verifyWgmmaUse(module)))
       return signalPassFailure();
     SharedLayout shared;
-    SimRecords records;
-    // Records' addresses are offsets that depend on their number, known at the end.
-    SmallVector<std::pair<Operation *, uint32_t>> places;
-    SmallVector<std::pair<Operation *, uint32_t>> kernelPlaces;
     for (StringRef attribute : {"llvm.data_layout", "llvm.target_triple", "dlti.dl_spec",
                                 "dlti.target_system_spec"})
       module->removeAttr(attribute);
@@ -364,27 +368,60 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
         return signalPassFailure();
       }
     }
-    SmallVector<LLVM::LLVMFuncOp> bodies;
-    for (LLVM::LLVMFuncOp function : functions)
-      bodies.push_back(takeBody(function, shared, records, kernelPlaces));
-    for (LLVM::LLVMFuncOp body : bodies)
-      if (failed(FunctionRewriter(body, shared, records, places).run()))
+    std::map<Operation *, Component *> componentOf;
+    std::vector<std::unique_ptr<Component>> components = connect(functions, module, componentOf);
+    SmallVector<std::pair<LLVM::LLVMFuncOp, Component *>> bodies;
+    for (LLVM::LLVMFuncOp function : functions) {
+      Component &component = *componentOf[function];
+      bodies.push_back({takeBody(function, shared, component), &component});
+    }
+    for (auto [body, component] : bodies)
+      if (failed(FunctionRewriter(body, shared, *component).run()))
         return signalPassFailure();
+    storeBf16AsIntegers(module);
 
-    auto setOffset = [](Operation *op, int64_t offset) {
-      auto gep = cast<LLVM::GEPOp>(op);
-      gep.setRawConstantIndices({int32_t(offset)});
-    };
-    for (auto [op, number] : places)
-      setOffset(op, records.siteOffset(number));
-    for (auto [op, number] : kernelPlaces)
-      setOffset(op, records.kernelOffset(number));
-    std::vector<uint8_t> bytes = records.bytes();
     OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
-    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), bytes.size());
-    auto data = StringRef(reinterpret_cast<const char *>(bytes.data()), bytes.size());
-    LLVM::GlobalOp::create(b, module.getLoc(), type, true, LLVM::Linkage::Internal, kRecords,
-                           b.getStringAttr(data), 16);
+    auto setOffset = [](Operation *op, int64_t offset) {
+      cast<LLVM::GEPOp>(op).setRawConstantIndices({int32_t(offset)});
+    };
+    for (const auto &component : components) {
+      for (auto [op, number] : component->sites)
+        setOffset(op, component->records.siteOffset(number));
+      for (auto [op, number] : component->kernels)
+        setOffset(op, component->records.kernelOffset(number));
+      std::vector<uint8_t> bytes = component->records.bytes();
+      auto type = LLVM::LLVMArrayType::get(b.getI8Type(), bytes.size());
+      auto data = StringRef(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+      LLVM::GlobalOp::create(b, module.getLoc(), type, true, LLVM::Linkage::Internal,
+                             component->name, b.getStringAttr(data), 16);
+    }
+  }
+
+  /// Functions that call each other, directly or not, in the order of the module.
+  static std::vector<std::unique_ptr<Component>>
+  connect(ArrayRef<LLVM::LLVMFuncOp> functions, ModuleOp module,
+          std::map<Operation *, Component *> &componentOf) {
+    llvm::EquivalenceClasses<Operation *> classes;
+    for (LLVM::LLVMFuncOp function : functions) {
+      classes.insert(function);
+      function.walk([&, function](LLVM::CallOp call) {
+        if (auto callee = call.getCallee())
+          if (auto target = module.lookupSymbol<LLVM::LLVMFuncOp>(*callee))
+            classes.unionSets(function, target);
+      });
+    }
+    std::vector<std::unique_ptr<Component>> components;
+    std::map<Operation *, Component *> byLeader;
+    for (LLVM::LLVMFuncOp function : functions) {
+      Component *&component = byLeader[classes.getLeaderValue(function)];
+      if (!component) {
+        components.push_back(std::make_unique<Component>());
+        component = components.back().get();
+        component->name = (function.getSymName() + ".records").str();
+      }
+      componentOf[function] = component;
+    }
+    return components;
   }
 
   /// Gives shared memory's names offsets and removes them.
@@ -424,9 +461,8 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
 
   /// Moves the body of `function` into one that takes the context first; of a kernel makes the
   /// entry too.
-  static LLVM::LLVMFuncOp
-  takeBody(LLVM::LLVMFuncOp function, const SharedLayout &shared, SimRecords &records,
-           SmallVector<std::pair<Operation *, uint32_t>> &kernelPlaces) {
+  static LLVM::LLVMFuncOp takeBody(LLVM::LLVMFuncOp function, const SharedLayout &shared,
+                                   Component &component) {
     OpBuilder b(function);
     Location loc = function.getLoc();
     Type ptr = LLVM::LLVMPointerType::get(b.getContext());
@@ -441,7 +477,7 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
     body.getBody().takeBody(function.getBody());
     body.getBody().insertArgument(0u, ptr, loc);
     if (isKernel)
-      makeEntry(b, loc, function, body, shared, records, kernelPlaces);
+      makeEntry(b, loc, function, body, shared, component);
     function.erase();
     if (isKernel)
       body->getNextNode()->moveAfter(body);
@@ -449,8 +485,7 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
   }
 
   static void makeEntry(OpBuilder &b, Location loc, LLVM::LLVMFuncOp function,
-                        LLVM::LLVMFuncOp body, const SharedLayout &shared, SimRecords &records,
-                        SmallVector<std::pair<Operation *, uint32_t>> &kernelPlaces) {
+                        LLVM::LLVMFuncOp body, const SharedLayout &shared, Component &component) {
     OtodusSimKernelInfo info = {};
     info.staticShared = uint32_t(shared.staticBytes);
     info.sharedAlign = uint32_t(shared.align);
@@ -465,7 +500,7 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
     unsigned parameters = function.getNumArguments();
     info.parameters = parameters;
     std::string name = function.getSymName().str();
-    uint32_t number = records.addKernel(info, name);
+    uint32_t number = component.records.addKernel(info, name);
 
     Type ptr = LLVM::LLVMPointerType::get(b.getContext());
     auto type = LLVM::LLVMFunctionType::get(ptr, {ptr, ptr});
@@ -490,16 +525,17 @@ struct NvvmToSim : impl::NvvmToSimBase<NvvmToSim> {
       Type parameter = body.getArgumentTypes()[i + 1];
       // The bytes of a byval parameter lie in the launch's own memory.
       bool byValue = function.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()) != Attribute();
-      operands.push_back(byValue ? slot : LLVM::LoadOp::create(b, loc, parameter, slot).getResult());
+      operands.push_back(byValue ? slot
+                                 : LLVM::LoadOp::create(b, loc, parameter, slot).getResult());
     }
     LLVM::CallOp::create(b, loc, body, operands);
     LLVM::BrOp::create(b, loc, done);
 
     b.setInsertionPointToEnd(done);
-    Value base = LLVM::AddressOfOp::create(b, loc, ptr, kRecords);
+    Value base = LLVM::AddressOfOp::create(b, loc, ptr, component.name);
     Value record = LLVM::GEPOp::create(b, loc, ptr, b.getI8Type(), base,
                                        ArrayRef<LLVM::GEPArg>{0});
-    kernelPlaces.push_back({record.getDefiningOp(), number});
+    component.kernels.push_back({record.getDefiningOp(), number});
     LLVM::ReturnOp::create(b, loc, record);
   }
 };

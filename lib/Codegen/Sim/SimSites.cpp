@@ -235,7 +235,8 @@ std::optional<uint32_t> SimRecords::addSite(Operation *op, const SimRow &row) {
   site.operands = op->getNumOperands();
   auto segments = op->getAttrOfType<DenseI32ArrayAttr>("operandSegmentSizes");
   if (segments)
-    for (auto [i, size] : llvm::enumerate(segments.asArrayRef().take_front(OTODUS_SIM_MAX_SEGMENTS)))
+    for (auto [i, size] :
+         llvm::enumerate(segments.asArrayRef().take_front(OTODUS_SIM_MAX_SEGMENTS)))
       site.segments[i] = uint8_t(size);
   SmallVector<StringRef> names;
   row.attributes.split(names, ',', -1, false);

@@ -48,6 +48,7 @@ public:
       : gpu_(std::move(gpu)), timeout_(options.timeout), checked_(options.checked) {
     traits_.alignment = 256;
     traits_.records = !checked_;
+    traits_.maxPiece = 4096;
   }
 
   const char *kind() const override { return "cuda"; }

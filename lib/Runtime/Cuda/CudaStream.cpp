@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CudaStream.h"
+#include "Runtime/Devices.h"
 
 #include <atomic>
 #include <chrono>
@@ -222,12 +223,9 @@ Status CudaStream::synchronise() {
                                        std::chrono::duration<double>(timeout_));
     for (int64_t spins = 0; (error = api_.streamQuery(stream_)) == CUDA_ERROR_NOT_READY; ++spins) {
       if (Clock::now() > deadline) {
-        std::string culprit = unfinished(), limit = std::to_string(timeout_);
-        limit.erase(limit.find_last_not_of('0') + 1);
-        if (limit.back() == '.')
-          limit.pop_back();
-        return gpu_->lose((culprit.empty() ? "the GPU" : culprit) + " did not end within " + limit +
-                          " s (--device-timeout)");
+        std::string culprit = unfinished();
+        return gpu_->lose((culprit.empty() ? "the GPU" : culprit) + " did not end within " +
+                          secondsText(timeout_) + " (--device-timeout)");
       }
       // Short pieces end while we look; who waits long may as well sleep.
       if (spins > 20000)

@@ -3,6 +3,7 @@
 #include "Gpu.h"
 
 #include <map>
+#include <vector>
 
 namespace otodus::runtime::cuda {
 
@@ -79,9 +80,15 @@ Status Gpu::check(CUresult error, const std::string &what) {
 
 Status Gpu::lose(const std::string &why) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (lost_.isOk())
+  // It stays known, so that whoever opens it again is told.
+  static std::mutex keeping;
+  static std::vector<std::shared_ptr<Gpu>> kept;
+  if (lost_.isOk()) {
+    std::lock_guard<std::mutex> keep(keeping);
+    kept.push_back(shared_from_this());
     lost_ = Status(Code::Device, name() + " is lost: " + why +
                                      "; start the program again to use it");
+  }
   return lost_;
 }
 

@@ -13,7 +13,7 @@ namespace otodus::runtime::cuda {
 
 /// A GPU's primary context. One per GPU for the whole program: a kernel that faults spoils the
 /// context, so the GPU is then lost for all who use it; other GPUs are not touched.
-class Gpu {
+class Gpu : public std::enable_shared_from_this<Gpu> {
 public:
   /// Code::Target if there is no GPU of that number.
   static Result<std::shared_ptr<Gpu>> open(const std::string &library, int index);

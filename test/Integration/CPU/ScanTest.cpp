@@ -164,7 +164,7 @@ void checkEverywhere(const Case &c, uint64_t seed, bool bf16 = true) {
   for (int64_t left = c.length; left > 0; left -= cuts.back())
     cuts.push_back(std::min(
         left, 1 + int64_t(formats::uniform(seed, 99, cuts.size()) * double(c.length) / 2)));
-  for (const char *target : {"cpu", "cpu:x86-64-v3"}) {
+  for (const char *target : {"cpu", "cpu:x86-64-v3", "sim:sm_80"}) {
     check(c, target, "f32", {c.length}, 5e-6);
     check(c, target, "f32", cuts, 5e-6);
     if (bf16)
@@ -476,6 +476,7 @@ void checkGolden(const Case &c) {
   check(c, "cpu", "f32", {c.length}, 2e-5);
   check(c, "cpu", "f32", {1, 7, c.length - 8}, 2e-5);
   check(c, "cpu:x86-64-v3", "f32", {c.length}, 2e-5);
+  check(c, "sim:sm_80", "f32", {c.length}, 2e-5);
 }
 
 TEST(ScanGolden, MegaMovingAverage) {

@@ -1,6 +1,14 @@
 // Matrices of a warp: ldmatrix, stmatrix, mma.sync.
 //
 // Each kernel shows which lane holds which element. 32 threads.
+//
+// It assembles as it is:
+// RUN: otodus-opt %s -convert-nvvm-to-llvm -o %t.mlir
+// RUN: %if ptxas %{ mlir-translate --mlir-to-llvmir %t.mlir | opt -O2 | llc -O3 -mtriple=nvptx64-nvidia-cuda -mcpu=sm_90a -mattr=+ptx81 -o %t.ptx %}
+// RUN: %if ptxas %{ ptxas -arch=sm_90a -v %t.ptx -o %t.cubin 2>&1 | FileCheck %s %}
+// CHECK-NOT: C75
+// CHECK: 0 bytes spill stores
+// CHECK-NOT: C75
 
 
 llvm.mlir.global external @otodus_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>

@@ -3,6 +3,14 @@
 // (image: shared memory's content, bytes: its size, a, b: matrix descriptors relative to the start of
 // that memory, scale: keep the accumulator, accumulator: f32[128][n / 2], out: the same).
 // Which layout and swizzle is used is a matter of the descriptors alone. 128 threads.
+//
+// It assembles as it is:
+// RUN: otodus-opt %s -convert-nvvm-to-llvm -o %t.mlir
+// RUN: %if ptxas %{ mlir-translate --mlir-to-llvmir %t.mlir | opt -O2 | llc -O3 -mtriple=nvptx64-nvidia-cuda -mcpu=sm_90a -mattr=+ptx81 -o %t.ptx %}
+// RUN: %if ptxas %{ ptxas -arch=sm_90a -v %t.ptx -o %t.cubin 2>&1 | FileCheck %s %}
+// CHECK-NOT: C75
+// CHECK: 0 bytes spill stores
+// CHECK-NOT: C75
 
 !acc8 = !llvm.struct<(f32, f32, f32, f32)>
 !acc64 = !llvm.struct<(f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32, f32)>
