@@ -189,13 +189,11 @@ private:
       start(op)->rows = true;
   }
 
-  /// Nobody but row ops reads the value, or somebody does who needs it in memory anyway: the kernel
-  /// writes it then, and goes on.
+  /// Sums over rows read it from memory, and wait for whole rows anyway.
   static bool onlyFeedsRowOps(Value value) {
     return llvm::all_of(value.getUsers(), [](Operation *user) {
       RowRole role = roleOf(user);
-      return role == RowRole::Elementwise || role == RowRole::Accumulation ||
-             user->hasTrait<OpTrait::ReturnLike>() || (role == RowRole::RowReduction && !isPrologue(user));
+      return role == RowRole::Elementwise || role == RowRole::Accumulation || (role == RowRole::RowReduction && !isPrologue(user));
     });
   }
 
