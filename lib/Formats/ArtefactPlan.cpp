@@ -31,7 +31,8 @@ public:
 
   /// Code sections are numbered in the order of programs and codes; `weights` are the section
   /// numbers of each program's prepared weights.
-  Offset<plan::Artefact> pack(const Artefact &a, const std::vector<std::vector<uint32_t>> &weights) {
+  Offset<plan::Artefact> pack(const Artefact &a,
+                              const std::vector<std::vector<uint32_t>> &weights) {
     std::vector<Offset<plan::Program>> programs;
     uint32_t section = 0;
     for (size_t i = 0; i < a.programs.size(); ++i) {

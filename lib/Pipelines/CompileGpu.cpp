@@ -13,17 +13,19 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
+std::string textOf(const formats::Code &code) {
+  return std::string(code.blob.begin(), code.blob.end());
+}
+
 Status compilePtx(ModuleOp kernels, const Chip &chip, const CompileOptions &options,
                   std::vector<formats::Code> &code) {
-  PtxTarget target{chip.name, chip.llvmCpu, chip.ptxVersion};
+  PtxTarget target{chip.name, chip.llvmCpu, chip.ptxVersion, {}};
   Result<formats::Code> ptx = emitPtx(kernels, target, options.threads);
   if (!ptx.isOk())
     return ptx.status();
-  ptx->target = "cuda:" + chip.name;
-  std::string text(ptx->blob.begin(), ptx->blob.end());
   if (options.stopAfter == Stage::Ptx) {
     if (options.assembly)
-      *options.assembly = text;
+      *options.assembly = textOf(*ptx);
     return Status::ok();
   }
   std::string ptxas;
@@ -38,11 +40,23 @@ Status compilePtx(ModuleOp kernels, const Chip &chip, const CompileOptions &opti
                                 "names it, --emit=ptx does without");
   formats::Code cubin;
   if (!ptxas.empty()) {
-    Result<Assembled> assembled = assemble(ptxas, text, target);
+    Result<Assembled> assembled = assemble(ptxas, textOf(*ptx), target);
     if (!assembled.isOk())
       return assembled.status();
+    // ptxas unrolls loops until registers run out, and then spills. Those kernels stay rolled.
+    for (const KernelResources &kernel : assembled->kernels)
+      if (kernel.spillStores || kernel.spillLoads)
+        target.rolled.push_back(kernel.name);
+    if (!target.rolled.empty()) {
+      ptx = emitPtx(kernels, target, options.threads);
+      if (!ptx.isOk())
+        return ptx.status();
+      assembled = assemble(ptxas, textOf(*ptx), target);
+      if (!assembled.isOk())
+        return assembled.status();
+    }
     cubin.kind = formats::CodeKind::Cubin;
-    cubin.target = ptx->target;
+    cubin.target = "cuda:" + chip.name;
     cubin.entries = ptx->entries;
     cubin.blob = std::move(assembled->cubin);
     if (options.resources)
@@ -53,6 +67,7 @@ Status compilePtx(ModuleOp kernels, const Chip &chip, const CompileOptions &opti
       options.assembly->assign(cubin.blob.begin(), cubin.blob.end());
     return Status::ok();
   }
+  ptx->target = "cuda:" + chip.name;
   code.push_back(std::move(*ptx));
   if (!cubin.blob.empty())
     code.push_back(std::move(cubin));

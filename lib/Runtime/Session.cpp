@@ -333,11 +333,12 @@ Status Session::Impl::enqueue(Plan &plan, int64_t length, const std::vector<bool
   if (copies) {
     OTODUS_RETURN_IF_ERROR(
         stream->write(devicePositions, hostPositions, static_cast<size_t>(batch * 8)));
-    for (size_t i = 0; i < function.inputs.size(); ++i)
+    for (size_t i = 0; i < function.inputs.size(); ++i) {
+      const Argument &input = function.inputs[i];
+      int64_t bytes = rowBytes(input) * paddedRows(rowsOf(input, batch, length));
       OTODUS_RETURN_IF_ERROR(
-          stream->write(plan.inputs[i], plan.hostInputs[i],
-                        static_cast<size_t>(rowBytes(function.inputs[i]) *
-                                            paddedRows(rowsOf(function.inputs[i], batch, length)))));
+          stream->write(plan.inputs[i], plan.hostInputs[i], static_cast<size_t>(bytes)));
+    }
   }
   if (profiling)
     OTODUS_RETURN_IF_ERROR(stream->mark());

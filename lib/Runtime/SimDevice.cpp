@@ -122,9 +122,9 @@ Status parseOptions(const std::string &text, OtodusSimOptions &options) {
       good = choice->seeded && begin != last && rest == last && error == std::errc();
     }
     if (!good)
-      return Status(Code::Usage, "--sim expects check=none|fast|full, order=fifo|lifo|random[:SEED] "
-                                 "and async=late|early|mixed[:SEED], but got '" +
-                                     part + "'");
+      return Status(Code::Usage, "--sim expects check=none|fast|full, "
+                                 "order=fifo|lifo|random[:SEED] and async=late|early|mixed[:SEED], "
+                                 "but got '" + part + "'");
     options.*choice->field = choice->value;
   }
   return Status::ok();

@@ -13,10 +13,12 @@
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 
+#include "llvm/Analysis/LoopInfo.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/DiagnosticInfo.h"
 #include "llvm/IR/DiagnosticPrinter.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -73,8 +75,9 @@ struct Collect : llvm::DiagnosticHandler {
   }
 };
 
-/// Optimises `module`, which holds one kernel, and writes its PTX.
-Result<std::string> generate(llvm::Module &module, const PtxTarget &target) {
+/// Optimises `module`, which holds one kernel, and writes its PTX; with `rolled`, ptxas unrolls no
+/// loop of it.
+Result<std::string> generate(llvm::Module &module, const PtxTarget &target, bool rolled) {
   std::string error;
   std::unique_ptr<llvm::TargetMachine> machine = machineOf(target, error);
   if (!machine)
@@ -102,6 +105,14 @@ Result<std::string> generate(llvm::Module &module, const PtxTarget &target) {
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, cgscc, modules);
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+  for (llvm::Function &function : module) {
+    if (!rolled || function.isDeclaration())
+      continue;
+    llvm::DominatorTree dominators(function);
+    llvm::LoopInfo info(dominators);
+    for (llvm::Loop *loop : info.getLoopsInPreorder())
+      loop->setLoopAlreadyUnrolled(); // NVPTX writes .pragma "nounroll"
+  }
 
   Bytes bytes;
   llvm::raw_svector_ostream stream(bytes);
@@ -222,7 +233,8 @@ Result<formats::Code> emitPtx(mlir::ModuleOp module, const PtxTarget &target, in
         status[i] = Status(Code::Internal, llvm::toString(part.takeError()));
         continue;
       }
-      Result<std::string> text = generate(**part, target);
+      Result<std::string> text =
+          generate(**part, target, llvm::is_contained(target.rolled, code.entries[i].name));
       if (text.isOk())
         texts[i] = std::move(*text);
       else

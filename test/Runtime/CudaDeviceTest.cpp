@@ -165,7 +165,8 @@ TEST_F(CudaTest, StateGoesInAndOutAsOnTheProcessor) {
     EXPECT_EQ(x->shape, y->shape);
   }
   // A file of one device is a file of the other.
-  std::string path = (fs::temp_directory_path() / ("cuda-state-" + std::to_string(getpid()))).string();
+  std::string path =
+      (fs::temp_directory_path() / ("cuda-state-" + std::to_string(getpid()))).string();
   ASSERT_TRUE(there->save(path).isOk());
   here->reset();
   ASSERT_TRUE(here->restore(path).isOk());
@@ -278,7 +279,8 @@ TEST_F(CudaTest, LaunchesAsTheEntrySays) {
   EXPECT_EQ(calls("cuTensorMapEncodeTiled"), 0);
   // Clusters divide the grid.
   auto alone = start(*model, 1);
-  expectStatus(forward(*alone, {1}, logits), Code::Internal, {"'mix'", "1 blocks", "clusters of 2"});
+  expectStatus(forward(*alone, {1}, logits), Code::Internal,
+               {"'mix'", "1 blocks", "clusters of 2"});
 }
 
 //===----------------------------------------------------------------------===//
@@ -422,7 +424,8 @@ TEST_F(CudaTest, WhatDoesNotFitIsRefusedBeforeAnythingStarts) {
   sessionOptions.batch = 3;
   sessionOptions.pool = pool;
   Status status = Session::create(*model, sessionOptions).status();
-  expectStatus(status, Code::Device, {"a session of 3 sequences", "in pieces of 4096", "23616 are free"});
+  expectStatus(status, Code::Device,
+               {"a session of 3 sequences", "in pieces of 4096", "23616 are free"});
   EXPECT_EQ(calls("cuMemAlloc"), 0);
 }
 
@@ -459,8 +462,8 @@ TEST_F(CudaTest, AFaultNamesItsKernelAndTheOtherGpuGoesOn) {
   fault("mix");
   Status first = forward(*session, {1, 2, 3}, logits);
   expectStatus(first, Code::Device,
-               {"function 'forward'", "cuda:0 (Fake 0) is lost", "kernel 'mix' of launch 'mix' failed",
-                "illegal memory access"});
+               {"function 'forward'", "cuda:0 (Fake 0) is lost",
+                "kernel 'mix' of launch 'mix' failed", "illegal memory access"});
   EXPECT_EQ(step(*session, 1, logits).message(), first.message());
   EXPECT_EQ(session->state("h").status().code(), Code::Device);
   session->reset();
@@ -496,7 +499,8 @@ TEST_F(CudaTest, CheckedFindsIt) {
     ASSERT_TRUE(step(*session, 1, logits).isOk());
   EXPECT_EQ(calls("cuGraph"), 0);
   fault("embed");
-  expectStatus(step(*session, 1, logits), Code::Device, {"kernel 'embed' of launch 'embed' failed"});
+  expectStatus(step(*session, 1, logits), Code::Device,
+               {"kernel 'embed' of launch 'embed' failed"});
 }
 
 TEST_F(CudaTest, AKernelThatNeverEnds) {

@@ -108,14 +108,16 @@ TEST_F(SimTest, ReportsFailTheRun) {
   std::vector<float> logits;
   Status status = forward(*session, {1}, logits);
   expectStatus(status, Code::Check,
-               {"function 'forward'", "launch 'mix', kernel 'mix'", "2 reports, the first: race at x"});
+               {"function 'forward'", "launch 'mix', kernel 'mix'",
+                "2 reports, the first: race at x"});
   EXPECT_EQ(reports, (std::vector<std::string>{"race at x", "race at y"}));
   EXPECT_EQ(forward(*session, {1}, logits).message(), status.message());
   OTODUS_FAKE(library, fakeSimFail)(1, OTODUS_SIM_OK, "");
   session->reset();
   EXPECT_TRUE(forward(*session, {1}, logits).isOk());
   OTODUS_FAKE(library, fakeSimFail)(0, OTODUS_SIM_FAULT, "out of bounds\n");
-  expectStatus(forward(*session, {1}, logits), Code::Check, {"'embed'", "stopped by a fault; 1 report: out of bounds"});
+  expectStatus(forward(*session, {1}, logits), Code::Check,
+               {"'embed'", "stopped by a fault; 1 report: out of bounds"});
 }
 
 TEST_F(SimTest, AKernelThatNeverEnds) {

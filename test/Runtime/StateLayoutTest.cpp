@@ -86,7 +86,8 @@ TEST(StateLayout, MatchesWhatArtefactSays) {
       check<uint32_t>(StateLayout::Lanes, DType::F32, {d, n, 2});
       check<uint32_t>(StateLayout::Lanes, DType::F32, {d, n});
     }
-  for (StateLayout layout : {StateLayout::Plain, StateLayout::Rows, StateLayout::Keys, StateLayout::Values})
+  for (StateLayout layout :
+       {StateLayout::Plain, StateLayout::Rows, StateLayout::Keys, StateLayout::Values})
     for (int64_t c : {1, 7, 24, 33, 100})
       for (int64_t heads : {1, 3})
         for (int64_t features : {2, 20, 32, 48}) {

@@ -53,7 +53,7 @@ TEST(Ptxas, RejectsNonsense) {
   ASSERT_TRUE(ptxas.isOk());
   if (ptxas->empty())
     GTEST_SKIP() << "no ptxas here";
-  Result<Assembled> result = assemble(*ptxas, "nonsense\n", {"sm_80", "sm_80", 70});
+  Result<Assembled> result = assemble(*ptxas, "nonsense\n", {"sm_80", "sm_80", 70, {}});
   ASSERT_FALSE(result.isOk());
   EXPECT_EQ(result.status().code(), Code::Internal);
   EXPECT_NE(result.status().message().find("ptxas rejects the code for sm_80"), std::string::npos);

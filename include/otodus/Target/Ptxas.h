@@ -21,6 +21,8 @@ struct PtxTarget {
   std::string chip;    ///< for messages: "sm_90a"
   std::string llvmCpu; ///< architecture of LLVM and ptxas
   int ptxVersion = 70; ///< to write, times 10
+  /// Kernels whose loops ptxas is to leave rolled, by name.
+  std::vector<std::string> rolled;
 };
 
 /// What ptxas says about a kernel.

@@ -16,6 +16,7 @@
 // RUN: not otodus compile %t/no-kernel.mlir --from=kernel -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=NO-KERNEL
 // RUN: not otodus compile %t/kernel.mlir --from=kernel -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=KERNEL
 // RUN: not otodus compile %t/parameter.mlir --from=kernel -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=PARAMETER
+// RUN: not otodus compile %t/copies.mlir --from=fused -o %t/x.oto 2>&1 | FileCheck %s --check-prefix=COPIES
 // RUN: not ls %t/x.oto
 
 // Functions that verify but that no plan can do.
@@ -186,4 +187,37 @@ func.func @f(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
 }
 func.func private @k(%b: memref<?xf32>, %batch: index, %length: index, %rows: index) attributes {mega.grid = [array<i64: 0, 1, 1>], mega.buffers = [{index = 7 : i64, kind = "operand"}], mega.row_tile = 1 : i64} {
   return
+}
+
+//--- copies.mlir
+// Every tile of channels has its own copy of the count, so functions that share it agree.
+// COPIES: expects the channel_tile of the other functions that share its state 'count', which makes 2 tiles, but has 1
+mega.weight @w : tensor<128xf32>
+func.func @narrow(%x: tensor<?x?x128xf32>, %n: tensor<?xi64> {mega.state = "count"}, %m: tensor<?x2xf32> {mega.state = "mean"},
+             %v: tensor<?x2xf32> {mega.state = "variance"})
+    -> (tensor<?x?x128xf32>, tensor<?xi64> {mega.state = "count"}, tensor<?x2xf32> {mega.state = "mean"},
+        tensor<?x2xf32> {mega.state = "variance"}) {
+  %w = mega.use_weight @w : tensor<128xf32>
+  %g:4 = mega.group "narrow" (%a = %x : tensor<?x?x128xf32>, %b = %w : tensor<128xf32>, %c = %n : tensor<?xi64>,
+                           %d = %m : tensor<?x2xf32>, %e = %v : tensor<?x2xf32>)
+      -> (tensor<?x?x128xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>) schedule(<channel_tile = 64>) {
+    %y, %n1, %m1, %v1 = mega.timestep_norm %a, %b, %b, %c, %d, %e groups(2) eps(1.0e-5)
+        : tensor<?x?x128xf32>, tensor<128xf32>, tensor<?xi64>, tensor<?x2xf32>
+    mega.yield %y, %n1, %m1, %v1 : tensor<?x?x128xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>
+  }
+  return %g#0, %g#1, %g#2, %g#3 : tensor<?x?x128xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>
+}
+func.func @wide(%x: tensor<?x?x128xf32>, %n: tensor<?xi64> {mega.state = "count"}, %m: tensor<?x2xf32> {mega.state = "mean"},
+             %v: tensor<?x2xf32> {mega.state = "variance"})
+    -> (tensor<?x?x128xf32>, tensor<?xi64> {mega.state = "count"}, tensor<?x2xf32> {mega.state = "mean"},
+        tensor<?x2xf32> {mega.state = "variance"}) {
+  %w = mega.use_weight @w : tensor<128xf32>
+  %g:4 = mega.group "wide" (%a = %x : tensor<?x?x128xf32>, %b = %w : tensor<128xf32>, %c = %n : tensor<?xi64>,
+                           %d = %m : tensor<?x2xf32>, %e = %v : tensor<?x2xf32>)
+      -> (tensor<?x?x128xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>) schedule(<channel_tile = 128>) {
+    %y, %n1, %m1, %v1 = mega.timestep_norm %a, %b, %b, %c, %d, %e groups(2) eps(1.0e-5)
+        : tensor<?x?x128xf32>, tensor<128xf32>, tensor<?xi64>, tensor<?x2xf32>
+    mega.yield %y, %n1, %m1, %v1 : tensor<?x?x128xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>
+  }
+  return %g#0, %g#1, %g#2, %g#3 : tensor<?x?x128xf32>, tensor<?xi64>, tensor<?x2xf32>, tensor<?x2xf32>
 }
