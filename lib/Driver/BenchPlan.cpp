@@ -70,6 +70,8 @@ int64_t preparedBytes(const formats::Prepared &prepared, int64_t rows) {
     return prepared.rows.logical() * prepared.columns.logical() * 5 * element;
   case PrepareKind::RopeTable:
     return std::min(rows, prepared.rows.logical()) * 2 * prepared.columns.logical() * element;
+  case PrepareKind::PanelsTransposed:
+  case PrepareKind::CemaGradient:
   case PrepareKind::Lanes:
     return prepared.rows.logical() * prepared.columns.logical() * element;
   default: // matrices

@@ -1,7 +1,9 @@
 //===- CheckCase.cpp - From a golden file to a case -------------------------===//
 
+#include "CheckGradients.h"
 #include "CheckStates.h"
 #include "CheckTolerance.h"
+#include "CheckTrain.h"
 #include "otodus/Driver/GoldenCase.h"
 
 #include <nlohmann/json.hpp>
@@ -761,6 +763,8 @@ Result<GoldenCase> Loader::load(const std::string &parametersPath) {
   }
   if (!ok())
     return status_;
+  OTODUS_RETURN_IF_ERROR(readGradients(file_, golden_, used_).in(file_.path()));
+  OTODUS_RETURN_IF_ERROR(readTraining(file_, golden_, used_).in(file_.path()));
   collectNotChecked();
   return std::move(golden_);
 }

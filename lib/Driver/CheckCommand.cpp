@@ -49,6 +49,8 @@ Status check(const Options &options) {
   OTODUS_RETURN_IF_ERROR(checkChoice("--dtype", checks.dtype, {"f32", "bf16"}));
   checks.forward = options.only.empty() || options.only == "forward";
   checks.stream = options.only.empty() || options.only == "stream";
+  checks.gradients = options.only.empty() || options.only == "grad";
+  checks.training = options.only.empty() || options.only == "train";
   checks.exactBatch = !isGpuTarget(options.flags.target);
   checks.distribution = samplerDistribution;
 

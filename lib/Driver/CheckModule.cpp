@@ -23,8 +23,8 @@ std::string literal(double value) {
 /// Writes a module line by line; values are named by who makes them.
 class Writer {
 public:
-  Writer(const GoldenCase &golden, const std::string &dtype)
-      : golden_(golden), element_(golden.keepInputsF32 ? "f32" : dtype) {}
+  Writer(const GoldenCase &golden, const std::string &dtype, bool gradients)
+      : golden_(golden), gradients_(gradients), element_(golden.keepInputsF32 ? "f32" : dtype) {}
 
   std::string write();
 
@@ -128,6 +128,7 @@ private:
   std::string block(const std::string &x);
 
   const GoldenCase &golden_;
+  bool gradients_;
   std::string element_;
   std::string weights_, body_;
   std::vector<std::string> newStates_;
@@ -293,7 +294,8 @@ std::string Writer::write() {
     return text;
   };
   return "module {\n" + weights_ + "  func.func @forward(\n      " + join(arguments) +
-         ")\n      -> (" + join(results) + ") {\n" + body_ + "    return " + values + " : " +
+         ")\n      -> (" + join(results) + ")" +
+         (gradients_ ? " attributes {mega.differentiate = \"gradients\"}" : "") + " {\n" + body_ + "    return " + values + " : " +
          types + "\n  }\n}\n";
 }
 
@@ -314,8 +316,8 @@ std::vector<std::string> outputNames(const GoldenCase &golden) {
   }
 }
 
-std::string moduleFor(const GoldenCase &golden, const std::string &dtype) {
-  return Writer(golden, dtype).write();
+std::string moduleFor(const GoldenCase &golden, const std::string &dtype, bool gradients) {
+  return Writer(golden, dtype, gradients).write();
 }
 
 } // namespace otodus::driver

@@ -1,5 +1,7 @@
 //===- CheckRun.cpp - Running a case and comparing --------------------------===//
 
+#include "CheckGradients.h"
+#include "CheckTrain.h"
 #include "otodus/Driver/GoldenCase.h"
 
 #include <algorithm>
@@ -73,9 +75,12 @@ CaseInput tokenInput(const Tokens &tokens) {
                  std::vector<double>(tokens.ids.begin(), tokens.ids.end()))};
 }
 
+Status noGradients() { return Status(Code::Internal, "this program has no gradients"); }
+
 class Checker {
 public:
-  Checker(const GoldenCase &golden, CaseProgram &program, const CheckOptions &options,
+  /// `program` may be null for what runs none.
+  Checker(const GoldenCase &golden, CaseProgram *program, const CheckOptions &options,
           std::ostream &out, CheckCounts &counts)
       : golden_(golden), program_(program), options_(options), out_(out), counts_(counts) {}
 
@@ -100,6 +105,45 @@ public:
       OTODUS_RETURN_IF_ERROR(runWindow());
     if (options_.stream && golden_.greedy)
       OTODUS_RETURN_IF_ERROR(runGreedy());
+    return {};
+  }
+
+  void compareTraining(const std::vector<TrainingResult> &results) {
+    for (const TrainingResult &result : results)
+      compare(result.label, Measure::MaxRelative, golden_.training->tolerance, result.found,
+              result.expected);
+  }
+
+  /// Gradients of the whole sequence, and of the same cut into pieces with those of states passed
+  /// back (the program is one of compileGradients).
+  Status runGradients() {
+    const CaseGradients &gradients = *golden_.gradients;
+    std::vector<CaseInput> inputs = golden_.inputs;
+    inputs.insert(inputs.end(), gradients.cotangents.begin(), gradients.cotangents.end());
+    if (golden_.targets)
+      inputs.push_back({"targets", CaseType::Int32, tokenInput(*golden_.targets).value});
+    std::vector<Tensor> whole;
+    for (int64_t maxPiece : {int64_t(0), std::max<int64_t>(1, golden_.length / 3)}) {
+      Result<std::unique_ptr<CaseSession>> session =
+          program_->startPieces(golden_.batch, 0, maxPiece);
+      if (!session.isOk())
+        return session.status();
+      for (const CaseState &state : golden_.states)
+        if (state.initial)
+          OTODUS_RETURN_IF_ERROR((*session)->setState(state.name, state.type, *state.initial));
+      for (const auto &[name, value] : gradients.stateCotangents)
+        OTODUS_RETURN_IF_ERROR((*session)->setStateGradient(name, value));
+      std::map<std::string, Tensor> outputs;
+      OTODUS_RETURN_IF_ERROR((*session)->differentiate(inputs, outputs));
+      for (size_t i = 0; i < gradients.expected.size(); ++i) {
+        const CaseGradients::Expected &expected = gradients.expected[i];
+        Result<Tensor> found = foundGradient(expected, golden_, outputs, **session);
+        if (!found.isOk())
+          return found.status();
+        compare(expected.label + (maxPiece ? " (pieces)" : ""), Measure::MaxRelative,
+                gradients.tolerance, *found, expected.value);
+      }
+    }
     return {};
   }
 
@@ -163,7 +207,7 @@ private:
   /// With `only` the batch is that sequence alone.
   Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads = 0,
                                              std::optional<int64_t> only = {}) {
-    Result<std::unique_ptr<CaseSession>> session = program_.start(batch, threads);
+    Result<std::unique_ptr<CaseSession>> session = program_->start(batch, threads);
     if (!session.isOk())
       return session;
     for (const CaseState &state : golden_.states)
@@ -449,7 +493,7 @@ private:
   }
 
   const GoldenCase &golden_;
-  CaseProgram &program_;
+  CaseProgram *program_;
   const CheckOptions &options_;
   std::ostream &out_;
   CheckCounts &counts_;
@@ -479,6 +523,25 @@ void checkDistributions(const GoldenCase &golden, const CheckOptions &options, s
 
 } // namespace
 
+Status CaseSession::differentiate(const std::vector<CaseInput> &, std::map<std::string, Tensor> &) {
+  return noGradients();
+}
+Result<Tensor> CaseSession::gradient(const std::string &) { return noGradients(); }
+Result<Tensor> CaseSession::stateGradient(const std::string &) { return noGradients(); }
+Status CaseSession::setStateGradient(const std::string &, const Tensor &) { return noGradients(); }
+Result<std::unique_ptr<CaseSession>> CaseProgram::startPieces(int64_t, int, int64_t) {
+  return noGradients();
+}
+Result<std::unique_ptr<CaseProgram>>
+CaseRunner::compileGradients(const GoldenCase &, const std::string &, const std::string &) {
+  return std::unique_ptr<CaseProgram>();
+}
+
+Result<std::unique_ptr<runtime::TrainingBackend>>
+CaseRunner::compileTraining(const GoldenCase &, const std::string &) {
+  return std::unique_ptr<runtime::TrainingBackend>();
+}
+
 Status checkCase(const GoldenCase &golden, CaseRunner &runner, const CheckOptions &options,
                  std::ostream &out, CheckCounts &counts) {
   CheckCounts own;
@@ -486,18 +549,54 @@ Status checkCase(const GoldenCase &golden, CaseRunner &runner, const CheckOption
     if (options.distribution)
       checkDistributions(golden, options, out, own);
   } else {
-    Result<std::unique_ptr<CaseProgram>> program =
-        runner.compile(golden, moduleFor(golden, options.dtype), options.dtype);
-    if (!program.isOk())
-      return program.status();
-    OTODUS_RETURN_IF_ERROR(Checker(golden, **program, options, out, own).run());
-    for (const GoldenCase &part : golden.more)
-      OTODUS_RETURN_IF_ERROR(Checker(part, **program, options, out, own).run());
+    if (options.forward || options.stream) {
+      Result<std::unique_ptr<CaseProgram>> program =
+          runner.compile(golden, moduleFor(golden, options.dtype), options.dtype);
+      if (!program.isOk())
+        return program.status();
+      OTODUS_RETURN_IF_ERROR(Checker(golden, program->get(), options, out, own).run());
+      for (const GoldenCase &part : golden.more)
+        OTODUS_RETURN_IF_ERROR(Checker(part, program->get(), options, out, own).run());
+    }
+    bool differentiated = false;
+    if (golden.gradients && options.gradients && options.dtype == "f32") {
+      Result<std::unique_ptr<CaseProgram>> program =
+          runner.compileGradients(golden, moduleFor(golden, options.dtype, true), options.dtype);
+      if (!program.isOk())
+        return program.status();
+      if ((differentiated = *program != nullptr))
+        OTODUS_RETURN_IF_ERROR(Checker(golden, program->get(), options, out, own).runGradients());
+    }
+    if (golden.training) {
+      Result<std::unique_ptr<runtime::TrainingBackend>> backend =
+          std::unique_ptr<runtime::TrainingBackend>();
+      if (options.training && options.dtype == "f32")
+        backend = runner.compileTraining(golden, options.dtype);
+      if (!backend.isOk())
+        return backend.status();
+      if (*backend) {
+        Result<std::vector<TrainingResult>> results = runTraining(*golden.training, **backend);
+        if (!results.isOk())
+          return results.status();
+        Checker(golden, nullptr, options, out, own).compareTraining(*results);
+      } else {
+        out << "  training steps not checked\n";
+        own.notChecked += 1 + static_cast<int64_t>(golden.training->after.size());
+      }
+    }
+    if (golden.gradients && !differentiated)
+      for (const CaseGradients::Expected &expected : golden.gradients->expected) {
+        out << "  " << expected.label << " not checked\n";
+        ++own.notChecked;
+      }
   }
   for (const std::string &name : golden.notChecked)
     out << "  " << name << " not checked\n";
   own.notChecked += static_cast<int64_t>(golden.notChecked.size());
-  if (own.ok + own.failed == 0) {
+  bool nothingAsked = !options.forward && !options.stream &&
+                      !(options.gradients && golden.gradients) &&
+                      !(options.training && golden.training);
+  if (own.ok + own.failed == 0 && !nothingAsked) {
     out << "  nothing was compared  FAIL\n";
     ++own.failed;
   }

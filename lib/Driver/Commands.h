@@ -31,6 +31,8 @@ void addExplain(CLI::App &app, Action &action);
 void addInspect(CLI::App &app, Action &action);
 void addDoctor(CLI::App &app, Action &action);
 void addBench(CLI::App &app, Action &action);
+void addTrain(CLI::App &app, Action &action);
+void addPlot(CLI::App &app, Action &action);
 
 /// "otodus 0.1.0"
 std::string versionString();

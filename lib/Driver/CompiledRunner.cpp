@@ -1,6 +1,7 @@
 //===- CompiledRunner.cpp - Golden cases through the compiler --------------===//
 
 #include "CompiledRunner.h"
+#include "OpenTrainer.h"
 
 #include <algorithm>
 #include <cstring>
@@ -71,7 +72,71 @@ public:
 
   Result<std::vector<int64_t>> positions() override { return session_->positions(); }
 
+  Status differentiate(const std::vector<CaseInput> &inputs,
+                       std::map<std::string, reference::Tensor> &outputs) override {
+    std::deque<Array> arrays;
+    std::map<std::string, runtime::TensorView> views;
+    int64_t length = 0;
+    for (const CaseInput &input : inputs) {
+      length = std::max(length, input.value.shape[1]);
+      arrays.emplace_back(input.type, input.value);
+      views[input.name] = arrays.back().view();
+    }
+    std::map<std::string, runtime::MutableTensorView> targets;
+    std::map<std::string, std::vector<float>> values;
+    makeOutputs(*session_->model().function(prefill_), length, targets, values);
+    OTODUS_RETURN_IF_ERROR(session_->setScalar(0, 1.0f / float(session_->batch() * length)));
+    OTODUS_RETURN_IF_ERROR(session_->differentiate(function_, prefill_, views, targets));
+    takeOutputs(targets, values, outputs);
+    return Status::ok();
+  }
+  Result<reference::Tensor> gradient(const std::string &weight) override {
+    return asDoubles(session_->gradient(weight));
+  }
+  Result<reference::Tensor> stateGradient(const std::string &name) override {
+    return asDoubles(session_->stateGradient(name));
+  }
+  Status setStateGradient(const std::string &name, const reference::Tensor &value) override {
+    return session_->setStateGradient(name, Array(CaseType::Float, value).view());
+  }
+
 private:
+  static Result<reference::Tensor> asDoubles(const Result<runtime::Tensor> &found) {
+    if (!found.isOk())
+      return found.status();
+    reference::Tensor tensor(found->shape);
+    for (int64_t i = 0; i < tensor.size(); ++i)
+      tensor[i] = double(found->as<float>()[i]);
+    return tensor;
+  }
+
+  /// Room for all outputs of a call of `length` steps.
+  void makeOutputs(const formats::Function &function, int64_t length,
+                   std::map<std::string, runtime::MutableTensorView> &targets,
+                   std::map<std::string, std::vector<float>> &values) {
+    for (const formats::Argument &output : function.outputs) {
+      std::vector<int64_t> shape = {
+          session_->batch(), output.kind == formats::ArgumentKind::LastRows ? 1 : length};
+      if (output.kind != formats::ArgumentKind::Steps)
+        shape.insert(shape.end(), output.trailing.begin(), output.trailing.end());
+      int64_t elements = 1;
+      for (int64_t extent : shape)
+        elements *= extent;
+      std::vector<float> &value = values[output.name];
+      value.resize(static_cast<size_t>(elements));
+      targets[output.name] = {formats::DType::F32, shape, value.data()};
+    }
+  }
+  static void takeOutputs(const std::map<std::string, runtime::MutableTensorView> &targets,
+                          std::map<std::string, std::vector<float>> &values,
+                          std::map<std::string, reference::Tensor> &outputs) {
+    for (const auto &[output, target] : targets) {
+      const std::vector<float> &value = values[output];
+      outputs[output] =
+          reference::Tensor(target.shape, std::vector<double>(value.begin(), value.end()));
+    }
+  }
+
   Status call(const std::string &name, const std::vector<CaseInput> &inputs,
               std::map<std::string, reference::Tensor> &outputs) {
     std::deque<Array> arrays;
@@ -87,23 +152,9 @@ private:
     const formats::Function *function = session_->model().function(name);
     std::map<std::string, runtime::MutableTensorView> targets;
     std::map<std::string, std::vector<float>> values;
-    for (const formats::Argument &output : function->outputs) {
-      std::vector<int64_t> shape = {
-          session_->batch(), output.kind == formats::ArgumentKind::LastRows ? 1 : length};
-      shape.insert(shape.end(), output.trailing.begin(), output.trailing.end());
-      int64_t elements = 1;
-      for (int64_t extent : shape)
-        elements *= extent;
-      std::vector<float> &value = values[output.name];
-      value.resize(static_cast<size_t>(elements));
-      targets[output.name] = {formats::DType::F32, shape, value.data()};
-    }
+    makeOutputs(*function, length, targets, values);
     OTODUS_RETURN_IF_ERROR(session_->run(name, views, targets));
-    for (const auto &[output, target] : targets) {
-      const std::vector<float> &value = values[output];
-      outputs[output] =
-          reference::Tensor(target.shape, std::vector<double>(value.begin(), value.end()));
-    }
+    takeOutputs(targets, values, outputs);
     return Status::ok();
   }
 
@@ -117,7 +168,14 @@ public:
       : loaded_(std::move(loaded)), function_(std::move(function)), prefill_(std::move(prefill)) {}
 
   Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads) override {
+    return startPieces(batch, threads, 0);
+  }
+
+  Result<std::unique_ptr<CaseSession>> startPieces(int64_t batch, int threads,
+                                                   int64_t maxPiece) override {
     runtime::SessionOptions options;
+    if (maxPiece)
+      options.maxPiece = maxPiece;
     options.batch = batch;
     options.pool = loaded_.pool;
     if (threads) {
@@ -146,16 +204,7 @@ public:
                                                const std::string &dtype) override {
     runtime::MemoryWeights weights;
     std::vector<std::string> names;
-    for (const auto &[name, value] : golden.weights) {
-      formats::Tensor tensor;
-      tensor.name = name;
-      tensor.type = formats::TensorType::F64;
-      tensor.shape = value.shape;
-      tensor.data = reinterpret_cast<const uint8_t *>(value.data.data());
-      tensor.bytes = value.data.size() * sizeof(double);
-      names.push_back(name);
-      weights.add(std::move(tensor));
-    }
+    addWeights(golden, weights, names);
     ModelFlags flags = flags_;
     flags.dtype = dtype;
     Result<LoadedModel> loaded = golden.kind == CaseKind::Model
@@ -179,7 +228,58 @@ public:
         std::make_unique<Program>(std::move(*loaded), std::move(function), std::move(prefill)));
   }
 
+  Result<std::unique_ptr<CaseProgram>> compileGradients(const GoldenCase &golden,
+                                                        const std::string &module,
+                                                        const std::string &dtype) override {
+    if (!flags_.target.starts_with("cpu"))
+      return std::unique_ptr<CaseProgram>();
+    runtime::MemoryWeights weights;
+    std::vector<std::string> names;
+    addWeights(golden, weights, names);
+    ModelFlags flags = flags_;
+    flags.dtype = dtype;
+    flags.training = true;
+    bool model = golden.kind == CaseKind::Model;
+    Result<LoadedModel> loaded = model
+                                     ? openConfig(golden.config, golden.name, names, weights, flags)
+                                     : openModuleText(module, golden.name, weights, flags);
+    if (!loaded.isOk())
+      return loaded.status();
+    return std::unique_ptr<CaseProgram>(std::make_unique<Program>(
+        std::move(*loaded), model ? "loss" : "forward", "gradients"));
+  }
+
+  Result<std::unique_ptr<runtime::TrainingBackend>>
+  compileTraining(const GoldenCase &golden, const std::string &dtype) override {
+    if (!flags_.target.starts_with("cpu"))
+      return std::unique_ptr<runtime::TrainingBackend>();
+    runtime::MemoryWeights weights;
+    std::vector<std::string> names;
+    addWeights(golden, weights, names);
+    ModelFlags flags = flags_;
+    flags.dtype = dtype;
+    Result<std::unique_ptr<runtime::Trainer>> trainer =
+        openTrainer(golden.config, golden.name, names, weights, flags);
+    if (!trainer.isOk())
+      return trainer.status();
+    return std::unique_ptr<runtime::TrainingBackend>(std::move(*trainer));
+  }
+
 private:
+  static void addWeights(const GoldenCase &golden, runtime::MemoryWeights &weights,
+                         std::vector<std::string> &names) {
+    for (const auto &[name, value] : golden.weights) {
+      formats::Tensor tensor;
+      tensor.name = name;
+      tensor.type = formats::TensorType::F64;
+      tensor.shape = value.shape;
+      tensor.data = reinterpret_cast<const uint8_t *>(value.data.data());
+      tensor.bytes = value.data.size() * sizeof(double);
+      names.push_back(name);
+      weights.add(std::move(tensor));
+    }
+  }
+
   ModelFlags flags_;
 };
 

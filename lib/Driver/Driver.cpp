@@ -84,6 +84,8 @@ int driverMain(int argc, char **argv) try {
   driver::addRun(app, action);
   driver::addGenerate(app, action);
   driver::addEval(app, action);
+  driver::addTrain(app, action);
+  driver::addPlot(app, action);
   driver::addCheck(app, action);
   driver::addExplain(app, action);
   driver::addInspect(app, action);

@@ -1,6 +1,7 @@
 //===- OpenModel.cpp - From what the user names to something that runs -----===//
 
 #include "OpenModel.h"
+#include "OpenTrainer.h"
 
 #include "Output.h"
 
@@ -85,8 +86,10 @@ public:
   Result<mlir::OwningOpRef<mlir::ModuleOp>> importDirectory(const formats::ModelConfig &config,
                                                             const std::string &dtype,
                                                             const std::string &weightsFile,
-                                                            std::vector<std::string> tensors = {}) {
+                                                            std::vector<std::string> tensors = {},
+                                                            bool training = false) {
     ImportOptions options;
+    options.training = training;
     options.tensors = std::move(tensors);
     options.dtype = dtype;
     options.weightsFile = weightsFile;
@@ -500,10 +503,41 @@ Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::st
     return dtype.status();
   Compiler compiler;
   Result<LoadedModel> loaded =
-      compileAndOpen(compiler.importDirectory(config, *dtype, "", tensors), weights, flags);
+      compileAndOpen(compiler.importDirectory(config, *dtype, "", tensors, flags.training), weights,
+                     flags);
   if (loaded.isOk())
     loaded->config = config;
   return loaded;
+}
+
+Result<std::unique_ptr<runtime::Trainer>>
+openTrainer(const formats::ModelConfig &config, const std::string &name,
+            const std::vector<std::string> &tensors, runtime::WeightSource &weights,
+            const ModelFlags &flags) {
+  Result<std::string> dtype = checkDtype(flags.dtype);
+  if (!dtype.isOk())
+    return dtype.status();
+  if (*dtype != "f32")
+    return Status(Code::Target, name + ": training has kernels for f32 alone; use --dtype=f32");
+  if (config.dropout != 0 || config.hidden_dropout != 0 || config.attention_dropout != 0)
+    return Status(Code::Input, name + ": training has no dropout; set dropout, hidden_dropout and "
+                                      "attention_dropout to 0");
+  if (!flags.target.starts_with("cpu"))
+    return Status(Code::Target, name + ": training has kernels for CPUs alone, but the target is " +
+                                    flags.target + "; use --target=cpu");
+  Compiler compiler;
+  Result<mlir::OwningOpRef<mlir::ModuleOp>> module =
+      compiler.importDirectory(config, *dtype, "", tensors, /*training=*/true);
+  if (!module.isOk())
+    return module.status();
+  Result<formats::Artefact> artefact = compile(**module, compileOptions(flags, flags.target));
+  if (!artefact.isOk())
+    return artefact.status();
+  runtime::ThreadPoolOptions poolOptions;
+  poolOptions.threads = flags.threads;
+  runtime::TrainerOptions options;
+  options.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
+  return runtime::Trainer::create(std::move(*artefact), weights, options);
 }
 
 Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std::string &path) {

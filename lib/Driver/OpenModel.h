@@ -37,6 +37,7 @@ struct ModelFlags {
   std::string cacheDir;       ///< "": $XDG_CACHE_HOME/otodus or ~/.cache/otodus
   bool noCache = false;
   bool timing = false;
+  bool training = false;      ///< openConfig: the functions of training, not those of inference
   std::string remarks;        ///< print remarks whose category matches
   std::string passPipeline;   ///< passes at the model stage, builtin.module(PASS,...)
   std::vector<std::string> plugins; ///< shared libraries with such passes

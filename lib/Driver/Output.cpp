@@ -13,6 +13,7 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <unistd.h>
 
 namespace otodus::driver {
@@ -91,6 +92,11 @@ Progress::Progress() : terminal_(isatty(STDERR_FILENO) && verbosity >= 1) {}
 
 Progress::~Progress() {
   if (shown_)
+    std::fputs("\r\033[K", stderr);
+}
+
+void Progress::clear() {
+  if (std::exchange(shown_, false))
     std::fputs("\r\033[K", stderr);
 }
 

@@ -40,6 +40,8 @@ public:
   ~Progress();
   /// At most ten times a second is anything shown.
   void show(const std::string &text);
+  /// Takes the line away, for another one to be printed.
+  void clear();
 
 private:
   bool terminal_ = false, shown_ = false;

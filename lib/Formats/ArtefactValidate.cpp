@@ -110,11 +110,14 @@ int64_t formats::preparedBytes(const Prepared &p) {
       return -1;
     return product({p.rows.padded(), p.columns.padded(), size});
   case PrepareKind::Panels:
+  case PrepareKind::PanelsTransposed:
     if (!isWidth(p.columns) || !isWidth(p.rows))
       return -1;
     return product({p.rows.padded(), p.columns.padded(), size});
   case PrepareKind::CemaCoefficients:
     return product({pad(p.columns.inner), p.rows.inner, 5, size});
+  case PrepareKind::CemaGradient:
+    return product({pad(p.columns.inner), p.rows.inner, 8, size});
   case PrepareKind::RopeTable:
     return product({p.rows.inner, 2, pad(p.columns.inner), size});
   case PrepareKind::Lanes:
@@ -149,12 +152,13 @@ Status outOfRange(const std::string &where, const char *what, int64_t index, siz
 }
 
 Status checkPrepared(const Prepared &p, const std::string &where) {
-  if (!isOneOf(p.kind, PrepareKind::Lanes))
+  if (!isOneOf(p.kind, PrepareKind::CemaGradient))
     return fault(where, "unknown kind " + std::to_string(int(p.kind)));
   if (p.dtype != DType::F32 && p.dtype != DType::BF16)
     return fault(where, "elements must be f32 or bf16");
   bool onlyF32 = p.kind == PrepareKind::Vector || p.kind == PrepareKind::CemaCoefficients ||
-                 p.kind == PrepareKind::RopeTable || p.kind == PrepareKind::Lanes;
+                 p.kind == PrepareKind::RopeTable || p.kind == PrepareKind::Lanes ||
+                 p.kind == PrepareKind::CemaGradient;
   if (onlyF32 && p.dtype != DType::F32)
     return fault(where, "elements of this kind must be f32");
   if (preparedBytes(p) <= 0)
@@ -165,7 +169,7 @@ Status checkPrepared(const Prepared &p, const std::string &where) {
     if (row != 0 && !(row > 0 && row < rows && row == std::floor(row)))
       return fault(where, "its row is not one of " + std::to_string(p.rows.inner));
   }
-  if (p.kind == PrepareKind::CemaCoefficients) {
+  if (p.kind == PrepareKind::CemaCoefficients || p.kind == PrepareKind::CemaGradient) {
     if (p.sources.size() != 4)
       return fault(where, "expected alpha, delta, theta and gamma, found " +
                               std::to_string(p.sources.size()) + " sources");

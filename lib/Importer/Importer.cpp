@@ -25,9 +25,9 @@ struct Parameter {
 
 class ModelBuilder {
 public:
-  ModelBuilder(MLIRContext &context, const formats::ModelConfig &config, bool bf16,
+  ModelBuilder(MLIRContext &context, const formats::ModelConfig &config, bool bf16, bool training,
                std::set<std::string> tensors)
-      : config(config), b(&context), tensors(std::move(tensors)),
+      : config(config), training(training), b(&context), tensors(std::move(tensors)),
         element(bf16 ? Type(b.getBF16Type()) : Type(b.getF32Type())) {}
 
   OwningOpRef<ModuleOp> build() {
@@ -35,8 +35,13 @@ public:
     b.setInsertionPointToEnd(module->getBody());
     declareWeights();
     buildLayer();
-    buildModel("forward", /*lastOnly=*/false);
-    buildModel("prefill", /*lastOnly=*/true);
+    if (training) {
+      buildModel("loss", Head::Loss);
+      buildOptimizer();
+      return std::move(module);
+    }
+    buildModel("forward", Head::All);
+    buildModel("prefill", Head::Last);
     return std::move(module);
   }
 
@@ -269,7 +274,12 @@ private:
     prior("variance", "prior_logv", 1, true);
   }
 
-  void buildModel(StringRef name, bool lastOnly) {
+  /// What a function of the whole model computes: logits of every step or of the last, or the
+  /// negative log-likelihoods of targets.
+  enum class Head { All, Last, Loss };
+
+  void buildModel(StringRef name, Head kind) {
+    bool lastOnly = kind == Head::Last, loss = kind == Head::Loss;
     int64_t D = config.model_dim;
     std::vector<Parameter> states;
     for (int64_t i = 0; i < config.num_layers; ++i)
@@ -279,8 +289,11 @@ private:
     states.insert(states.end(), finalStates.begin(), finalStates.end());
 
     auto tokensType = RankedTensorType::get({kAny, kAny}, b.getI32Type());
-    auto logitsType = f32({kAny, lastOnly ? 1 : kAny, config.outputSize()});
+    auto logitsType = loss ? f32({kAny, kAny}) : f32({kAny, lastOnly ? 1 : kAny, config.outputSize()});
     SmallVector<Type> inputs{tokensType, positionType()}, outputs{logitsType};
+    if (loss)
+      inputs.push_back(tokensType);
+    unsigned firstState = inputs.size();
     for (const Parameter &p : states) {
       inputs.push_back(p.type);
       outputs.push_back(p.type);
@@ -289,9 +302,13 @@ private:
         func::FuncOp::create(b, named(name), name, b.getFunctionType(inputs, outputs));
     function.setArgAttr(0, "mega.name", b.getStringAttr("tokens"));
     function.setArgAttr(1, "mega.position", b.getUnitAttr());
-    function.setResultAttr(0, "mega.name", b.getStringAttr("logits"));
+    function.setResultAttr(0, "mega.name", b.getStringAttr(loss ? "nll" : "logits"));
+    if (loss) {
+      function.setArgAttr(2, "mega.name", b.getStringAttr("targets"));
+      function->setAttr("mega.differentiate", b.getStringAttr("gradients"));
+    }
     for (auto [i, p] : llvm::enumerate(states)) {
-      describeState(function, 2 + i, p.name);
+      describeState(function, firstState + i, p.name);
       function.setResultAttr(1 + i, "mega.state", b.getStringAttr(p.name));
     }
 
@@ -306,7 +323,7 @@ private:
         mega::RotaryAnglesOp::create(b, named("angles"), anglesType(), use("rope.freqs"), position,
                                      tokens, b.getI64IntegerAttr(config.chunk_size));
     SmallVector<Value> results;
-    unsigned state = 2;
+    unsigned state = firstState;
     for (int64_t i = 0; i < config.num_layers; ++i) {
       SmallVector<Value> operands{x, angles, position};
       for (const Parameter &p : layerWeights())
@@ -328,13 +345,64 @@ private:
       y = mega::LastOp::create(b, named("last"), last, y);
     }
     Value head = use(config.share_emb ? "embed.weight" : "output.output.weight");
-    Value logits = mega::LinearOp::create(b, named("logits"), logitsType, y, head, Value());
+    Value logits;
+    if (loss)
+      logits = mega::LinearCrossEntropyOp::create(b, named("loss"), TypeRange{logitsType, logitsType},
+                                                  y, head, body->getArgument(2))
+                   .getNll();
+    else
+      logits = mega::LinearOp::create(b, named("logits"), logitsType, y, head, Value());
     results.insert(results.begin(), logits);
     results.append({norm.getNewCount(), norm.getNewMean(), norm.getNewVariance()});
     func::ReturnOp::create(b, function.getLoc(), results);
   }
 
+  //===--------------------------------------------------------------------===//
+  // The optimizer (spec 6), over arenas of all parameters
+  //===--------------------------------------------------------------------===//
+
+  void buildOptimizer() {
+    // Places are handed out by lib/Codegen/Common/HostPlan.cpp by the same rule.
+    int64_t elements = 0;
+    for (auto weight : module->getOps<mega::WeightOp>())
+      if (weight.getSymName() != "rope.freqs")
+        elements += llvm::alignTo(weight.getTensorType().getNumElements(), 16);
+    elements = llvm::alignTo(elements, 1024);
+    RankedTensorType arena = f32({elements}), squares = f32({elements / 1024}), scalars = f32({16});
+    auto function = [&](StringRef name, ArrayRef<std::pair<Type, int64_t>> arguments,
+                        unsigned tied) {
+      SmallVector<Type> types;
+      for (auto [type, number] : arguments)
+        types.push_back(type);
+      auto made = func::FuncOp::create(
+          b, named(name), name,
+          b.getFunctionType(types, ArrayRef<Type>(types).take_back(tied)));
+      for (auto [i, argument] : llvm::enumerate(arguments)) {
+        Attribute attribute = b.getI64IntegerAttr(argument.second);
+        made.setArgAttr(i, argument.second < 0 ? "mega.scalars" : "mega.arena",
+                        argument.second < 0 ? Attribute(b.getUnitAttr()) : attribute);
+        if (i + tied >= arguments.size())
+          made.setResultAttr(i + tied - arguments.size(), "mega.arena", attribute);
+      }
+      return made;
+    };
+    auto fill = [&](func::FuncOp made, auto build) {
+      OpBuilder::InsertionGuard guard(b);
+      Block *body = made.addEntryBlock();
+      b.setInsertionPointToStart(body);
+      func::ReturnOp::create(b, made.getLoc(), build(body->getArguments())->getResults());
+    };
+    fill(function("norm", {{arena, 1}, {squares, 4}}, 1), [&](ValueRange in) -> Operation * {
+      return mega::SquaresOp::create(b, named("norm"), TypeRange{squares}, in);
+    });
+    fill(function("adamw", {{arena, 1}, {scalars, -1}, {arena, 0}, {arena, 2}, {arena, 3}}, 3),
+         [&](ValueRange in) -> Operation * {
+           return mega::AdamWOp::create(b, named("adamw"), TypeRange{arena, arena, arena}, in);
+         });
+  }
+
   const formats::ModelConfig &config;
+  bool training;
   OpBuilder b;
   std::set<std::string> tensors;
   Type element;
@@ -357,7 +425,9 @@ Result<OwningOpRef<ModuleOp>> importModel(MLIRContext &context, const formats::M
   }
   context.loadDialect<mega::MegaDialect, func::FuncDialect, arith::ArithDialect, tensor::TensorDialect>();
   OwningOpRef<ModuleOp> module =
-      ModelBuilder(context, config, options.dtype == "bf16", std::move(tensors)).build();
+      ModelBuilder(context, config, options.dtype == "bf16", options.training,
+                   std::move(tensors))
+          .build();
   Builder b(&context);
   (*module)->setAttr("mega.dtype", b.getStringAttr(options.dtype));
   (*module)->setAttr("mega.config", b.getStringAttr(config.toJson()));

@@ -33,8 +33,9 @@ static void addGate(OpPassManager &pm, const char *stage) {
 }
 
 void buildFusedStage(OpPassManager &pm) {
+  pm.nest<func::FuncOp>().addPass(createSplitRotary());
+  pm.addPass(createDifferentiate());
   OpPassManager &functions = pm.nest<func::FuncOp>();
-  functions.addPass(createSplitRotary());
   // Before grouping: equal ops (the angles of two rotations) become one.
   functions.addPass(createCSEPass());
   functions.addPass(createFormGroups());

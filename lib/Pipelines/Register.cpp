@@ -58,6 +58,7 @@ void registerAll(DialectRegistry &registry) {
   tensor::registerValueBoundsOpInterfaceExternalModels(registry);
   vector::registerBufferizableOpInterfaceExternalModels(registry);
 
+  registerGradients(registry);
   otodus::registerTransformsPasses();
   registerCodegenCommonPasses();
   registerCodegenCPUPasses();

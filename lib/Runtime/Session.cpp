@@ -84,7 +84,17 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
     case BufferKind::Position:
       buffers.push_back(devicePositions);
       break;
-    default: // of training; `run` refuses such functions
+    // Of training; `run` refuses such functions until there is memory for them.
+    case BufferKind::Gradient:
+      buffers.push_back(gradients ? gradients + program().parameters[index].offset : nullptr);
+      break;
+    case BufferKind::StateGradient:
+      buffers.push_back(gradients ? stateGradients[index] : nullptr);
+      break;
+    case BufferKind::Scalars:
+      buffers.push_back(scalars);
+      break;
+    case BufferKind::Arena:
       buffers.push_back(nullptr);
       break;
     }
@@ -414,7 +424,9 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
   }
   Impl::Plan &plan = impl.plans[found->second];
   const Function &function = *plan.function;
-  if (trains(function))
+  bool usesArenas = std::any_of(function.buffers.begin(), function.buffers.end(),
+                                [](const Buffer &b) { return b.kind == BufferKind::Arena; });
+  if (trains(function) && (usesArenas || !impl.gradients))
     return Status(Code::Input, "function '" + name + "' is part of training; use otodus train");
 
   // Everything a caller can get wrong, before anything changes.

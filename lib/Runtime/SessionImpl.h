@@ -74,6 +74,11 @@ struct Session::Impl {
   int64_t *hostPositions = nullptr; ///< the same, or in `staging`
   std::vector<int64_t> positions;
 
+  /// Gradients of weights and states, and the scalars; allocated when they are asked for.
+  Memory training;
+  float *gradients = nullptr, *scalars = nullptr;
+  std::vector<std::byte *> stateGradients;
+
   Memory scratch; ///< shared by all functions, which never run at the same time
   /// Positions, then inputs and outputs; as large as the functions that ran so far need. Nothing
   /// if the device shares host memory.
@@ -101,6 +106,8 @@ struct Session::Impl {
   Status enqueue(Plan &plan, int64_t length, const std::vector<bool> &outputs);
   Status forgetScratch(Plan &plan, int64_t length);
   void note();
+
+  Status allocateTraining();
 
   // Carried state.
   Status allocateState(const std::vector<std::vector<double>> &initial);

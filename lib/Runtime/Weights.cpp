@@ -160,6 +160,33 @@ void packPanel(const Prepared &prepared, const Tensor &source, int64_t panel, st
   }
 }
 
+/// One panel of the transpose: 32 columns of the source, all its rows.
+void packTransposedPanel(const Prepared &prepared, const Tensor &source, int64_t panel,
+                         std::byte *out) {
+  const Width &rows = prepared.rows, &columns = prepared.columns;
+  bool pairs = prepared.dtype == DType::BF16;
+  int64_t paddedRow = panel * kLaneBlock, inGroup = paddedRow % rows.paddedInner();
+  int64_t first = paddedRow / rows.paddedInner() * rows.inner + inGroup;
+  int64_t valid = std::clamp<int64_t>(rows.inner - inGroup, 0, kLaneBlock);
+  float values[kLaneBlock];
+  for (int64_t k = 0; k < columns.padded(); ++k) {
+    int64_t inColumns = k % columns.paddedInner();
+    int64_t sourceRow = k / columns.paddedInner() * columns.inner + inColumns;
+    int64_t count = inColumns < columns.inner ? valid : 0;
+    if (count)
+      load(source, sourceRow * rows.logical() + first, count, values);
+    std::fill(values + count, values + kLaneBlock, 0.0f);
+    int64_t at = (panel * columns.padded() + k) * kLaneBlock;
+    if (pairs) {
+      auto *elements = reinterpret_cast<uint16_t *>(out) + (at - k % 2 * kLaneBlock) + k % 2;
+      for (int64_t lane = 0; lane < kLaneBlock; ++lane)
+        elements[2 * lane] = toBf16(values[lane]);
+    } else {
+      std::memcpy(reinterpret_cast<float *>(out) + at, values, sizeof(values));
+    }
+  }
+}
+
 /// Padded rows [lo, hi) of a table, or the one row of a vector.
 void packRows(const Prepared &prepared, const Tensor &source, int64_t lo, int64_t hi,
               std::byte *out) {
@@ -234,6 +261,40 @@ void packCema(const Prepared &prepared, const std::vector<Tensor> &sources, Thre
   });
 }
 
+/// The chain from p, q, g to the sources of packCema (spec 3.2); parts as PrepareKind says.
+void packCemaGradient(const Prepared &prepared, const std::vector<Tensor> &sources,
+                      ThreadPool &pool, std::byte *out) {
+  constexpr int64_t kParts = 8;
+  int64_t channels = prepared.columns.inner, modes = prepared.rows.inner;
+  std::vector<double> alpha = loadDoubles(sources[0]), delta = loadDoubles(sources[1]),
+                      theta = loadDoubles(sources[2]);
+  auto *result = reinterpret_cast<float *>(out); // [D padded / 32][N][8][32]
+  pool.run(prepared.columns.paddedInner() / kLaneBlock, [&](int64_t lo, int64_t hi) {
+    std::fill(result + lo * modes * kParts * kLaneBlock, result + hi * modes * kParts * kLaneBlock,
+              0.0f);
+    int64_t end = std::min(channels, hi * kLaneBlock);
+    for (int64_t d = lo * kLaneBlock; d < end; ++d) {
+      double turn = sigmoid(theta[d]);
+      for (int64_t n = 0; n < modes; ++n) {
+        double p = sigmoid(alpha[d * modes + n]), s = sigmoid(delta[d * modes + n]);
+        double step = static_cast<double>(n + 1) * 2 * std::numbers::pi / static_cast<double>(modes);
+        double angle = step * turn, size = 1 - p * s, slope = step * turn * (1 - turn);
+        double parts[kParts] = {p * (1 - p),
+                                s * p * (1 - p),
+                                std::cos(angle),
+                                std::sin(angle),
+                                p * s * (1 - s),
+                                slope * size * std::cos(angle),
+                                slope * size * std::sin(angle),
+                                1 / std::sqrt(static_cast<double>(modes))};
+        float *at = result + ((d / kLaneBlock) * modes + n) * kParts * kLaneBlock + d % kLaneBlock;
+        for (int64_t i = 0; i < kParts; ++i)
+          at[i * kLaneBlock] = static_cast<float>(parts[i]);
+      }
+    }
+  });
+}
+
 /// A source [D, N] as [D padded / 32][N][32].
 void packLanes(const Prepared &prepared, const Tensor &source, std::byte *out) {
   int64_t channels = prepared.columns.inner, modes = prepared.rows.inner;
@@ -284,7 +345,9 @@ std::vector<int64_t> expectedElements(const Prepared &prepared) {
     return {std::max<int64_t>(1, prepared.rows.inner) * columns};
   case PrepareKind::Table:
   case PrepareKind::Panels:
+  case PrepareKind::PanelsTransposed:
     return {rows * columns};
+  case PrepareKind::CemaGradient:
   case PrepareKind::CemaCoefficients: {
     int64_t channels = prepared.columns.inner, modes = prepared.rows.inner;
     return {channels * modes, channels * modes, channels, channels * modes * 2};
@@ -377,6 +440,15 @@ Status prepare(const Prepared &prepared, WeightSource &source, ThreadPool &pool,
       for (int64_t panel = lo; panel < hi; ++panel)
         packPanel(prepared, sources[0], panel, out);
     });
+    break;
+  case PrepareKind::PanelsTransposed:
+    pool.run(prepared.rows.padded() / kLaneBlock, [&](int64_t lo, int64_t hi) {
+      for (int64_t panel = lo; panel < hi; ++panel)
+        packTransposedPanel(prepared, sources[0], panel, out);
+    });
+    break;
+  case PrepareKind::CemaGradient:
+    packCemaGradient(prepared, sources, pool, out);
     break;
   case PrepareKind::CemaCoefficients:
     packCema(prepared, sources, pool, out);

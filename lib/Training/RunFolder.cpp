@@ -219,11 +219,9 @@ Status readWeights(const SafetensorsFile &file, TrainingBackend &backend) {
   return readTensors(file, backend, "", TrainedValue::Weight);
 }
 
-Result<TrainState> readCheckpoint(const std::string &folder, TrainingBackend &backend) {
-  Result<SafetensorsFile> file = SafetensorsFile::open(folder + "/training.safetensors");
-  if (!file.isOk())
-    return file.status();
-  const std::map<std::string, std::string> &metadata = file->metadata();
+namespace {
+Result<TrainState> stateOf(const SafetensorsFile &file) {
+  const std::map<std::string, std::string> &metadata = file.metadata();
   auto text = [&](const char *key) {
     auto found = metadata.find(key);
     return found == metadata.end() ? std::string() : found->second;
@@ -235,12 +233,28 @@ Result<TrainState> readCheckpoint(const std::string &folder, TrainingBackend &ba
     return value.empty() || *end || result < 0 ? int64_t(-1) : static_cast<int64_t>(result);
   };
   if (text("version") != kVersion)
-    return Status(Code::File, file->path() + ": expected a training state of version " +
+    return Status(Code::File, file.path() + ": expected a training state of version " +
                                   kVersion + ", found '" + text("version") + "'");
   TrainState state{number("step"), number("updates"), number("tokens"), text("config"),
                    text("data")};
   if (state.step < 0 || state.updates < 0 || state.tokens < 0)
-    return Status(Code::File, file->path() + ": step, updates or tokens is missing or damaged");
+    return Status(Code::File, file.path() + ": step, updates or tokens is missing or damaged");
+  return state;
+}
+} // namespace
+
+Result<TrainState> readState(const std::string &folder) {
+  Result<SafetensorsFile> file = SafetensorsFile::open(folder + "/training.safetensors");
+  return file.isOk() ? stateOf(*file) : file.status();
+}
+
+Result<TrainState> readCheckpoint(const std::string &folder, TrainingBackend &backend) {
+  Result<SafetensorsFile> file = SafetensorsFile::open(folder + "/training.safetensors");
+  if (!file.isOk())
+    return file.status();
+  Result<TrainState> state = stateOf(*file);
+  if (!state.isOk())
+    return state;
   Result<SafetensorsFile> weights = SafetensorsFile::open(folder + "/model.safetensors");
   if (!weights.isOk())
     return weights.status();

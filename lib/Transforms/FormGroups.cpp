@@ -101,6 +101,7 @@ private:
       return;
     case RowRole::Gather:
     case RowRole::Attention:
+    case RowRole::Accumulation:
       start(op);
       return;
     case RowRole::Contraction:
@@ -188,10 +189,11 @@ private:
       start(op)->rows = true;
   }
 
+  /// Sums over rows read it from memory, and wait for whole rows anyway.
   static bool onlyFeedsRowOps(Value value) {
     return llvm::all_of(value.getUsers(), [](Operation *user) {
       RowRole role = roleOf(user);
-      return role == RowRole::Elementwise || (role == RowRole::RowReduction && !isPrologue(user));
+      return role == RowRole::Elementwise || role == RowRole::Accumulation || (role == RowRole::RowReduction && !isPrologue(user));
     });
   }
 

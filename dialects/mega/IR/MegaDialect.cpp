@@ -97,9 +97,13 @@ static LogicalResult verifyArgumentAttribute(Operation *op, StringRef what, unsi
     return op->emitOpError("expects ") << name << " of " << what << " " << index << " to be "
                                        << type << ", but got " << value;
   };
-  if (name == "mega.name" || name == "mega.state" || (name == "mega.initial_from" && !isResult))
+  if (name == "mega.name" || name == "mega.state" || name == "mega.gradient" ||
+      name == "mega.state_gradient" || (name == "mega.initial_from" && !isResult))
     return expect(isa<StringAttr>(value), "a string");
-  if (!isResult && (name == "mega.position" || name == "mega.initial_exp"))
+  if (name == "mega.arena")
+    return expect(isa<IntegerAttr>(value), "an integer");
+  if (!isResult &&
+      (name == "mega.position" || name == "mega.initial_exp" || name == "mega.scalars"))
     return expect(isa<UnitAttr>(value), "without a value");
   if (!isResult && name == "mega.initial")
     return expect(isa<FloatAttr>(value), "a floating-point number");

@@ -42,6 +42,10 @@ def Mega_Dialect : Dialect {
     | `mega.initial` | arguments | float | every element of a fresh state |
     | `mega.initial_from` | arguments | string | tensor of the checkpoint a fresh state repeats |
     | `mega.initial_exp` | arguments | unit | the exponential of that tensor instead |
+    | `mega.gradient` | arguments, results | string | gradient of a weight, added to (training) |
+    | `mega.state_gradient` | arguments, results | string | gradient of a state (training) |
+    | `mega.scalars` | arguments | unit | numbers the host sets before a call (training) |
+    | `mega.arena` | arguments, results | integer | all weights, gradients or moments (training) |
 
     Numbers that are attributes (`eps`, `scale`) are written with 64 bits and
     used with 32. Sums, statistics and carried state are `f32` whatever `T` is.
@@ -143,11 +147,9 @@ class Mega_OneOperandIn<int segment, string name> : PredOpTrait<"there is one " 
 
 class Mega_Op<string mnemonic, list<Trait> traits = []> : Op<Mega_Dialect, mnemonic, traits>;
 
-// An op that computes: it has a place in fusion, a gradient (or says that it has none),
-// and results whose sizes are those of its operands.
+// An op that computes: it has a place in fusion, and results whose sizes are those of its operands.
 class Mega_ComputeOp<string mnemonic, list<Trait> traits = []> : Mega_Op<mnemonic, !listconcat([
     DeclareOpInterfaceMethods<FusionOpInterface, ["getRowRole"]>,
-    DeclareOpInterfaceMethods<DifferentiableOpInterface>,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>], traits)> {
   let extraClassDefinition = [{
     ::llvm::LogicalResult $cppClass::reifyResultShapes(

@@ -43,22 +43,20 @@ def SequenceOpInterface : OpInterface<"SequenceOpInterface"> {
 def DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
   let cppNamespace = "::otodus::mega";
   let description = [{
-    An op that writes its own backward step. An op that does not override
-    `isDifferentiable` says that it has none, and `buildBackward` then is an
-    error at the op.
+    An op that writes its own backward step. Ops get it as an external model from
+    `lib/Transforms/Gradients`, one file per family, upstream's elementwise ops too; an op
+    without it has no gradient, which is an error at the op where one is needed.
   }];
   let methods = [
-    InterfaceMethod<"Returns true if `buildBackward` works.",
-      "bool", "isDifferentiable", (ins), "", [{ return false; }]>,
-    InterfaceMethod<"Returns the values the backward step reads again. The fewer, the less "
-                    "memory a training step holds.",
-      "::llvm::SmallVector<::mlir::Value>", "getSavedValues", (ins), "", [{ return {}; }]>,
-    InterfaceMethod<"Builds the backward step: from the gradients of the results (null where "
-                    "nobody needs one) to those of the operands, null where an operand has none.",
-      "::mlir::FailureOr<::llvm::SmallVector<::mlir::Value>>", "buildBackward",
-      (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$resultGradients), "", [{
-        return $_op.emitOpError("has no gradient yet");
-      }]>,
+    InterfaceMethod<"Builds an op that computes the same and also yields what the backward step "
+                    "reads; its first results are those of the op. Null if the op will do as it is.",
+      "::mlir::Operation *", "buildSavingForm", (ins "::mlir::OpBuilder &":$builder), "",
+      [{ return nullptr; }]>,
+    InterfaceMethod<"Returns true if gradients begin here: a backward step is built although "
+                    "nobody has a gradient of a result.",
+      "bool", "isLoss", (ins), "", [{ return false; }]>,
+    InterfaceMethod<"Builds the backward step.",
+      "::llvm::LogicalResult", "buildBackward", (ins "::otodus::mega::GradientBuilder &":$builder)>,
   ];
 }
 
@@ -74,7 +72,8 @@ def Mega_RowRole : I32EnumAttr<"RowRole", "What an op does with the rows of its 
     I32EnumAttrCase<"Contraction", 3, "contraction">,
     I32EnumAttrCase<"Stream", 4, "stream">,
     I32EnumAttrCase<"Attention", 5, "attention">,
-    I32EnumAttrCase<"Gather", 6, "gather">]> {
+    I32EnumAttrCase<"Gather", 6, "gather">,
+    I32EnumAttrCase<"Accumulation", 7, "accumulation">]> {
   let cppNamespace = "::otodus::mega";
   let genSpecializedAttr = 0;
 }
@@ -93,6 +92,7 @@ def FusionOpInterface : OpInterface<"FusionOpInterface"> {
     | `Stream` | the same channels of this row and of all earlier ones, through a state |
     | `Attention` | the same head of this and earlier rows |
     | `Gather` | a row found by an index |
+    | `Accumulation` | no row: it adds up rows, walks them against time, or needs a kernel of its own |
     | `None` | nothing fusion knows about |
   }];
   let methods = [

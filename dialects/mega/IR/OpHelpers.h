@@ -31,6 +31,10 @@ llvm::LogicalResult verifyScale(mlir::Operation *op, const std::optional<llvm::A
 llvm::LogicalResult reifyResultShapes(mlir::Operation *op, mlir::OpBuilder &builder,
                                       mlir::ReifiedRankedShapedTypeDims &shapes);
 
+/// The last `count` operands and results, which are tied to each other in order.
+llvm::SmallVector<mlir::OpOperand *> lastOperands(mlir::Operation *op, unsigned count);
+llvm::SmallVector<mlir::OpResult> lastResults(mlir::Operation *op, unsigned count);
+
 /// Reads and writes the types of results that equal those of operands: nothing.
 mlir::ParseResult parseSameTypes(mlir::OpAsmParser &parser, llvm::ArrayRef<mlir::Type> from,
                                  llvm::SmallVectorImpl<mlir::Type> &to);

@@ -13,6 +13,7 @@
 #include "otodus/Formats/ModelConfig.h"
 #include "otodus/Formats/Status.h"
 #include "otodus/Reference/Reference.h"
+#include "otodus/Runtime/TrainingBackend.h"
 
 #include <cstdint>
 #include <functional>
@@ -72,6 +73,31 @@ struct Expectation {
   double tolerance = 0;
 };
 
+/// Gradients of Σ output · cotangent, or of the mean loss of a model (test/golden/README.md).
+struct CaseGradients {
+  enum class Source { Input, Weight, State, PriorMean, PriorLogVariance };
+  struct Expected {
+    std::string label; ///< name of the tensor in the golden file
+    Source source = Source::Input;
+    std::string name;  ///< of the input, weight or state
+    reference::Tensor value;
+  };
+  std::vector<CaseInput> cotangents; ///< "cot_" and the name of an output
+  std::map<std::string, reference::Tensor> stateCotangents; ///< by state, at the end
+  std::vector<Expected> expected;
+  double tolerance = 0;
+};
+
+/// Steps of training: loss, clipping, AdamW with the reference's defaults.
+struct CaseTraining {
+  reference::Tensor tokens, targets; ///< [steps, B, L]
+  reference::Tensor rates, norms;    ///< of every step: learning rate; norm before clipping
+  reference::Tensor losses;          ///< before every step, and of the first batch after the last
+  std::map<std::string, reference::Tensor> after; ///< parameters after the last step
+  std::map<std::string, double> afterNorms;       ///< their L2 norms
+  double tolerance = 1e-4;
+};
+
 struct GoldenCase {
   std::string name; ///< stem of the file
   CaseKind kind = CaseKind::Cema;
@@ -87,7 +113,9 @@ struct GoldenCase {
   std::vector<Expectation> expectations;
   /// Activations stay f32 under bf16: rounding the input alone would be the whole error.
   bool keepInputsF32 = false;
-  /// Stored results that are not checked yet: gradients, training.
+  std::optional<CaseGradients> gradients;
+  std::optional<CaseTraining> training;
+  /// Stored results that are not checked: values inside a layer, what --only leaves out.
   std::vector<std::string> notChecked;
 
   // Models only.
@@ -133,7 +161,8 @@ GoldenCase randomCase(CaseKind kind, uint64_t seed, const std::string &dtype);
 /// Arguments: inputs, position (attention, block, layer), states; results: outputs,
 /// states. Every argument and result has mega.name; states have mega.state, the same on
 /// argument and result; the position has mega.position. Weights are mega.weight symbols.
-std::string moduleFor(const GoldenCase &golden, const std::string &dtype);
+/// `gradients`: @forward asks for @gradients (otodus-differentiate).
+std::string moduleFor(const GoldenCase &golden, const std::string &dtype, bool gradients = false);
 
 /// Outputs of the function @forward in order, and their types (Model: "logits").
 std::vector<std::string> outputNames(const GoldenCase &golden);
@@ -162,6 +191,16 @@ public:
                           const reference::Tensor &value) = 0;
   /// Absolute position of each sequence.
   virtual Result<std::vector<int64_t>> positions() = 0;
+
+  // Of programs with gradients only; others give Code::Internal.
+  /// Forward and then backward over the next steps; `inputs` are those of the forward function and
+  /// the cotangents.
+  virtual Status differentiate(const std::vector<CaseInput> &inputs,
+                               std::map<std::string, reference::Tensor> &outputs);
+  /// As so far; in its shape, and [B, shape...].
+  virtual Result<reference::Tensor> gradient(const std::string &weight);
+  virtual Result<reference::Tensor> stateGradient(const std::string &name);
+  virtual Status setStateGradient(const std::string &name, const reference::Tensor &value);
 };
 
 /// A compiled case; must not outlive it.
@@ -170,6 +209,9 @@ public:
   virtual ~CaseProgram() = default;
   /// `threads` that work on it; 0: as many as the program was made for.
   virtual Result<std::unique_ptr<CaseSession>> start(int64_t batch, int threads) = 0;
+  /// The same with calls cut into pieces of at most `maxPiece` steps, 0: only where they must be.
+  virtual Result<std::unique_ptr<CaseSession>> startPieces(int64_t batch, int threads,
+                                                           int64_t maxPiece);
 };
 
 /// Compiles cases for one target and dtype.
@@ -181,6 +223,14 @@ public:
   /// Others: `module` is moduleFor(golden, dtype).
   virtual Result<std::unique_ptr<CaseProgram>>
   compile(const GoldenCase &golden, const std::string &module, const std::string &dtype) = 0;
+  /// A program whose sessions differentiate. `module` is moduleFor(golden, dtype, true), or empty
+  /// for a model, whose function is @loss from "tokens" and "targets" to "nll". Null if this
+  /// runner has no gradients.
+  virtual Result<std::unique_ptr<CaseProgram>>
+  compileGradients(const GoldenCase &golden, const std::string &module, const std::string &dtype);
+  /// The model of the case, to be trained. Null if this runner cannot.
+  virtual Result<std::unique_ptr<runtime::TrainingBackend>>
+  compileTraining(const GoldenCase &golden, const std::string &dtype);
 };
 
 /// Runs cases with lib/Reference: checks the machinery itself, and golden files against
@@ -204,6 +254,8 @@ struct CheckOptions {
   std::string dtype = "f32";
   bool forward = true; ///< whole sequences
   bool stream = true;  ///< stored splits
+  bool gradients = true;
+  bool training = true;
   /// A sequence alone gives the same bits as in a batch. GPU kernels for few rows sum in another
   /// order than those for many, so there it is the tolerance of the partition law.
   bool exactBatch = true;

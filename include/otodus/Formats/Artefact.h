@@ -79,6 +79,13 @@ enum class PrepareKind : uint8_t {
   /// sources: [D, N], coefficients of a recurrence. f32 [D padded / 32][N][32], padding
   /// channels 0. columns.inner = D, rows.inner = N.
   Lanes,
+  /// sources: [columns.logical() = N, rows.logical() = K], a matrix whose gradient goes back as
+  /// dx = dy W. Packed as Panels of its transpose.
+  PanelsTransposed,
+  /// Sources and sizes of CemaCoefficients. f32 [D padded / 32][N][8][32]: what the gradients of
+  /// p, q and g are multiplied with to give those of the sources (spec 3.2), computed in double:
+  /// p(1-p), s p(1-p), cos φ, sin φ, p s(1-s), T Re q, T Im q, 1/sqrt(N), with T = dφ/dtheta.
+  CemaGradient,
 };
 
 struct Prepared {

@@ -21,12 +21,18 @@ struct ImportOptions {
   std::string weightsFile;
   /// Tensors that exist, for checkpoints that are not files: overrides `weightsFile`.
   std::vector<std::string> tensors;
+  /// The functions of training instead of those of inference.
+  bool training = false;
 };
 
 /// The model of spec 4 as a module:
 ///   @layer    one block: x, angles, position, its weights, its states -> x, states
 ///   @forward  tokens [B, L], position, states -> logits [B, L, Vo], states
 ///   @prefill  the same with the logits of the last step only, [B, 1, Vo]
+/// For training, instead of @forward and @prefill (docs/Training.md):
+///   @loss     tokens, targets [B, L], position, states -> nll [B, L], states; it asks for
+///             @gradients, which otodus-differentiate makes
+///   @norm, @adamw   over all parameters
 /// Weights are symbols with the checkpoint's names. The configuration must be valid.
 /// Code::Usage for an unknown dtype, Code::File if the weights file cannot be read.
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importModel(mlir::MLIRContext &context,

@@ -102,6 +102,29 @@ public:
   /// Sets a state from such a tensor (F32, BF16, F64 for floats; I64, I32 for integers).
   Status setState(const std::string &name, const TensorView &value);
 
+  //===--------------------------------------------------------------------===//
+  // Gradients (docs/Training.md), for checks of single functions; training is Trainer's
+  //===--------------------------------------------------------------------===//
+
+  /// Runs `forward` and then, against time, `gradients` over the next steps: `forward` over all
+  /// pieces but the last, then `gradients` over all, from the last to the first, each from the
+  /// state before it. Inputs and outputs are those of `gradients`; inputs that `forward` knows
+  /// are passed to it too. Gradients of weights are added to; those of states, which are as
+  /// `setStateGradient` left them, zero otherwise, become those of the state before the call.
+  /// States end as after one forward call. Code::Input for what a caller can get wrong.
+  Status differentiate(const std::string &forward, const std::string &gradients,
+                       const std::map<std::string, TensorView> &inputs,
+                       const std::map<std::string, MutableTensorView> &outputs);
+  /// The gradient of a weight so far, in its shape. Code::Usage if it is not trained.
+  Result<Tensor> gradient(const std::string &weight) const;
+  /// As `state` and `setState`, for the gradient of a state.
+  Result<Tensor> stateGradient(const std::string &name) const;
+  Status setStateGradient(const std::string &name, const TensorView &value);
+  /// Every gradient back to zero.
+  Status zeroGradients();
+  /// One of the numbers that training functions read (formats::BufferKind::Scalars).
+  Status setScalar(int64_t index, float value);
+
   SessionMemory memory() const;
 
   /// Accumulate time per launch from now on.

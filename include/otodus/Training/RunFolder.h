@@ -65,6 +65,9 @@ private:
   int lock_ = -1;
 };
 
+/// Where the run of the checkpoint `folder` stood. Code::File if it is damaged.
+Result<TrainState> readState(const std::string &folder);
+
 /// Puts weights and moments of the checkpoint `folder` into `backend` and returns where the run
 /// stood. Code::File if it is damaged or of another model.
 Result<TrainState> readCheckpoint(const std::string &folder, runtime::TrainingBackend &backend);

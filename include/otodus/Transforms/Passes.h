@@ -4,6 +4,8 @@
 
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Pass/Pass.h"
 
@@ -12,5 +14,8 @@ namespace otodus {
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "otodus/Transforms/Passes.h.inc"
+
+/// The backward steps of all ops that have one, for otodus-differentiate.
+void registerGradients(mlir::DialectRegistry &registry);
 
 } // namespace otodus

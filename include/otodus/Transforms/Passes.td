@@ -15,6 +15,24 @@ def SplitRotary : InterfacePass<"otodus-split-rotary", "mlir::FunctionOpInterfac
   let dependentDialects = ["::otodus::mega::MegaDialect"];
 }
 
+def Differentiate : Pass<"otodus-differentiate", "mlir::ModuleOp"> {
+  let summary = "Derive the gradients of functions that ask for them";
+  let description = [{
+    A function with `mega.differentiate = "NAME"` gets a function NAME beside it that computes the
+    same and the gradients: with respect to inputs (results `grad_INPUT`, from arguments
+    `cot_OUTPUT`), to states (`mega.state_gradient`) and to weights (`mega.gradient`, added to).
+    A loss (`mega.linear_cross_entropy`) needs no `cot_`. Functions that it calls become two each,
+    `F_saving` and `F_backward`.
+
+    The backward step of an op is DifferentiableOpInterface; its implementations are in
+    `lib/Transforms/Gradients`. An op without one on the way is an error.
+
+    See `test/Transforms/differentiate.mlir` for a before and after.
+  }];
+  let dependentDialects = ["::otodus::mega::MegaDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
 def FormGroups : InterfacePass<"otodus-form-groups", "mlir::FunctionOpInterface"> {
   let summary = "Decide which ops become one kernel";
   let description = [{

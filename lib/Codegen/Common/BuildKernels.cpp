@@ -40,11 +40,11 @@ private:
       if (auto fusion = dyn_cast<mega::FusionOpInterface>(op)) {
         mega::RowRole own = fusion.getRowRole();
         if (own == mega::RowRole::Stream || own == mega::RowRole::Attention ||
-            own == mega::RowRole::Gather)
+            own == mega::RowRole::Gather || own == mega::RowRole::Accumulation)
           role = own;
       }
 
-    bool complete = role == mega::RowRole::Gather;
+    bool complete = role == mega::RowRole::Gather || role == mega::RowRole::Accumulation;
     if (schedule && role == mega::RowRole::Stream)
       complete = schedule.getTimeTile() && schedule.getChannelTile();
     else if (schedule && role == mega::RowRole::Attention)
@@ -84,6 +84,12 @@ private:
       if (failed(record(emitters.gather(group, module, base))))
         return failure();
       break;
+    case mega::RowRole::Accumulation:
+      if (!emitters.accumulation)
+        return group.emitOpError("is a part of training, which has kernels for CPUs alone");
+      if (failed(record(emitters.accumulation(group, module, base))))
+        return failure();
+      break;
     default:
       for (int64_t rowTile : schedule.getRowTiles().asArrayRef())
         if (failed(record(
@@ -110,6 +116,7 @@ struct BuildKernels : impl::BuildKernelsBase<BuildKernels> {
     emitters.stream = emitStreamKernel;
     emitters.gather = emitGatherKernel;
     emitters.append = emitAppendKernel;
+    emitters.accumulation = emitAccumulationKernel;
     emitters.attention = emitAttentionKernel;
     if (failed(buildKernels(getOperation(), emitters)))
       signalPassFailure();

@@ -64,6 +64,7 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
     };
     switch (role) {
     case RowRole::Gather:
+    case RowRole::Accumulation:
       return success(); // nothing to decide
     case RowRole::Stream: {
       if (!timeTile)
@@ -131,10 +132,10 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
   static int64_t leftHandBytes(mega::GroupOp group) {
     int64_t bytes = 0;
     llvm::SmallPtrSet<Value, 4> seen;
-    for (auto linear : group.getBody(0)->getOps<mega::LinearOp>())
-      if (seen.insert(linear.getInput()).second)
-        bytes += paddedWidth(linear.getInput().getType()) *
-                 formats::sizeOf(dtypeOf(linear.getWeight().getType()));
+    for (Operation &op : group.getBody(0)->without_terminator())
+      if (mega::getRowRole(&op) == RowRole::Contraction && seen.insert(op.getOperand(0)).second)
+        bytes += paddedWidth(op.getOperand(0).getType()) *
+                 formats::sizeOf(dtypeOf(op.getOperand(1).getType()));
     return bytes;
   }
 };
@@ -145,7 +146,8 @@ RowRole roleOf(mega::GroupOp group) {
   RowRole role = RowRole::None;
   for (Operation &op : group.getBody(0)->without_terminator())
     if (RowRole own = mega::getRowRole(&op);
-        own == RowRole::Stream || own == RowRole::Attention || own == RowRole::Gather)
+        own == RowRole::Stream || own == RowRole::Attention || own == RowRole::Gather ||
+        own == RowRole::Accumulation)
       role = own;
   return role;
 }
@@ -162,8 +164,9 @@ LogicalResult verifyComputes(mega::GroupOp group) {
 
 bool needsWholeRows(mega::GroupOp group) {
   for (Operation &op : group.getBody(0)->without_terminator())
-    if ((mega::getRowRole(&op) == RowRole::RowReduction && followsProduct(op.getOperand(0))) ||
-        isa<mega::RotateOp>(op))
+    if ((mega::getRowRole(&op) == RowRole::RowReduction &&
+         llvm::any_of(op.getOperands(), followsProduct)) ||
+        isa<mega::RotateOp, mega::RotateGradientOp>(op))
       return true;
   return false;
 }
@@ -175,11 +178,17 @@ int64_t channelWidth(mega::GroupOp group) {
 int64_t legalChannelTile(mega::GroupOp group) {
   formats::Width width = widthOf(group.getBody(0)->front().getResult(0).getType());
   int64_t tile = std::min<int64_t>(2 * kLanes, width.padded());
-  auto norms = group.getBody(0)->getOps<mega::TimestepNormOp>();
-  if (norms.empty())
+  SmallVector<int64_t> groups;
+  for (Operation &op : *group.getBody(0)) {
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
+      groups.push_back(norm.getGroups());
+    else if (auto norm = dyn_cast<mega::TimestepNormSavingOp>(op))
+      groups.push_back(norm.getGroups());
+  }
+  if (groups.empty())
     return width.padded() % tile == 0 ? tile : kLanes;
-  for (auto norm : norms)
-    tile = std::lcm(std::lcm(width.inner / int64_t(norm.getGroups()), kLanes), tile);
+  for (int64_t count : groups)
+    tile = std::lcm(std::lcm(width.inner / count, kLanes), tile);
   if (tile > 512 || width.padded() % tile != 0 || width.padded() != width.inner)
     tile = width.padded();
   return tile;

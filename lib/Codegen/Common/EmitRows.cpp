@@ -184,6 +184,19 @@ private:
                                    return arith::DivFOp::create(nb, loc, in[0], d);
                                  })),
              success();
+    if (auto linear = dyn_cast<mega::LinearInputGradientOp>(op))
+      return emitLinearInputGradient(linear);
+    if (auto silu = dyn_cast<mega::SiluGradientOp>(op))
+      return emitSiluGradient(silu), success();
+    if (auto norm = dyn_cast<mega::RmsNormGradientOp>(op))
+      return emitRmsNormGradient(norm), success();
+    if (auto norm = dyn_cast<mega::LayerNormGradientOp>(op))
+      return emitLayerNormGradient(norm), success();
+    if (auto rotate = dyn_cast<mega::RotateGradientOp>(op))
+      return emitRotation({{rotate.getDquery(), rotate.getDinputQuery()},
+                           {rotate.getDkey(), rotate.getDinputKey()}},
+                          rotate.getAngles(), /*back=*/true),
+             success();
     if (auto norm = dyn_cast<mega::RmsNormOp>(op))
       return emitRmsNorm(norm), success();
     if (auto norm = dyn_cast<mega::LayerNormOp>(op))
@@ -191,7 +204,10 @@ private:
     if (auto scale = dyn_cast<mega::ScaleOp>(op))
       return emitScale(scale), success();
     if (auto rotate = dyn_cast<mega::RotateOp>(op))
-      return emitRotate(rotate), success();
+      return emitRotation({{rotate.getQuery(), rotate.getNewQuery()},
+                           {rotate.getKey(), rotate.getNewKey()}},
+                          rotate.getAngles(), /*back=*/false),
+             success();
     // Arithmetic on weights has no rows.
     if (op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1 &&
         llvm::all_of(op->getOperandTypes(), [](Type type) {
@@ -234,21 +250,24 @@ private:
                                         {b.getMultiDimIdentityMap(rank), factors}));
   }
 
-  /// y = x Wᵀ (+ b): a sum over k of blocked x and packed W.
-  LogicalResult emitLinear(mega::LinearOp op) {
-    auto inType = cast<RankedTensorType>(op.getInput().getType());
-    auto outType = cast<RankedTensorType>(op.getResult().getType());
-    auto weightType = cast<RankedTensorType>(op.getWeight().getType());
-    if (kernel.operandNumber(op.getWeight()) < 0)
-      return op.emitOpError("expects its weight to be an operand of the group");
+  /// The op's result, Σ_k input[k] W[n, k] of a weight packed as `kind`; for "transposed" it is
+  /// Σ_k input[k] W[k, n].
+  FailureOr<Value> emitProduct(Operation *op, Value input, Value weight, const char *kind) {
+    auto inType = cast<RankedTensorType>(input.getType());
+    auto outType = cast<RankedTensorType>(op->getResult(0).getType());
+    auto weightType = cast<RankedTensorType>(weight.getType());
+    if (kernel.operandNumber(weight) < 0)
+      return op->emitOpError("expects its weight to be an operand of the group");
     bool panels = matrices == MatrixLayout::Panels;
+    if (!panels && kind != StringRef("panels"))
+      return op->emitOpError("has no kernel for this target");
     bool pairs = panels && weightType.getElementType().isBF16();
-    Value a = convertTo(value(op.getInput()), weightType.getElementType());
+    Value a = convertTo(value(input), weightType.getElementType());
 
     SmallVector<int64_t> kShape = blockedRow(inType), nShape = blockedRow(outType);
     KernelBuffer buffer;
-    buffer.kind = panels ? "panels" : "table";
-    buffer.sources = {kernel.operandNumber(op.getWeight())};
+    buffer.kind = panels ? kind : "table";
+    buffer.sources = {kernel.operandNumber(weight)};
     buffer.rows = widthOf(outType);
     buffer.columns = widthOf(inType);
     buffer.dtype = dtypeOf(weightType);
@@ -291,9 +310,8 @@ private:
       sizes.push_back(b.getIndexAttr(size));
     Value init =
         linalg::FillOp::create(b, loc, constantF(b, 0), emptyLike(sizes, f32)).getResult(0);
-    Value result =
-        linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{a, packed},
-                                  ValueRange{init}, maps, iterators,
+    return linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{a, packed},
+                                     ValueRange{init}, maps, iterators,
                                   [&](OpBuilder &nb, Location, ValueRange args) {
                                     Value product = arith::MulFOp::create(
                                         nb, loc, extend(nb, loc, args[0]),
@@ -303,6 +321,15 @@ private:
                                         Value(arith::AddFOp::create(nb, loc, args[2], product)));
                                   })
             .getResult(0);
+  }
+
+  /// y = x Wᵀ (+ b): a sum over k of blocked x and packed W.
+  LogicalResult emitLinear(mega::LinearOp op) {
+    FailureOr<Value> product = emitProduct(op, op.getInput(), op.getWeight(), "panels");
+    if (failed(product))
+      return failure();
+    Value result = *product;
+    auto outType = cast<RankedTensorType>(op.getResult().getType());
     if (op.getBias()) {
       AffineMap biasMap;
       Value bias = vectorWeight(op.getBias(), outType, biasMap);
@@ -310,10 +337,168 @@ private:
                            [&](OpBuilder &nb, ValueRange in) -> Value {
                              return arith::AddFOp::create(nb, loc, in[0], in[1]);
                            },
-                           {b.getMultiDimIdentityMap(2 + n), biasMap});
+                           {b.getMultiDimIdentityMap(outType.getRank() + 1), biasMap});
     }
     map.map(op.getResult(), result);
     return success();
+  }
+
+  /// dx = dy W
+  LogicalResult emitLinearInputGradient(mega::LinearInputGradientOp op) {
+    FailureOr<Value> product = emitProduct(op, op.getDy(), op.getWeight(), "transposed");
+    if (failed(product))
+      return failure();
+    map.map(op.getDx(), *product);
+    return success();
+  }
+
+  /// dx = dy s (1 + x (1 - s))
+  void emitSiluGradient(mega::SiluGradientOp op) {
+    map.map(op.getDx(), elementwise({value(op.getInput()), value(op.getDy())}, f32,
+                                    [&](OpBuilder &nb, ValueRange in) -> Value {
+                                      Value one = constantF(nb, 1);
+                                      Value minus = arith::NegFOp::create(nb, loc, in[0]);
+                                      Value e = math::ExpOp::create(nb, loc, minus);
+                                      Value d = arith::AddFOp::create(nb, loc, one, e);
+                                      Value s = arith::DivFOp::create(nb, loc, one, d);
+                                      Value rest = arith::SubFOp::create(nb, loc, one, s);
+                                      Value inner = arith::MulFOp::create(nb, loc, in[0], rest);
+                                      inner = arith::AddFOp::create(nb, loc, one, inner);
+                                      Value slope = arith::MulFOp::create(nb, loc, s, inner);
+                                      return arith::MulFOp::create(nb, loc, in[1], slope);
+                                    }));
+  }
+
+  /// What a normalised value's gradient is made from: the inputs x, dy and perhaps a weight, and
+  /// how they lie; `u` is dy (w + 1).
+  struct NormGradientInputs {
+    SmallVector<Value> values;
+    SmallVector<AffineMap> maps;
+    bool affine = false;
+  };
+  NormGradientInputs normGradientInputs(Value x, Value dy, Value weight) {
+    wholeRows |= followsProduct(x) || followsProduct(dy);
+    NormGradientInputs in;
+    in.values = {value(x), value(dy)};
+    AffineMap identity =
+        b.getMultiDimIdentityMap(cast<RankedTensorType>(in.values[0].getType()).getRank());
+    in.maps = {identity, identity};
+    if (weight) {
+      AffineMap vectorMap;
+      in.values.push_back(vectorWeight(weight, x.getType(), vectorMap));
+      in.maps.push_back(vectorMap);
+      in.affine = true;
+    }
+    return in;
+  }
+  Value scaledGradient(OpBuilder &nb, const NormGradientInputs &inputs, ValueRange in) {
+    if (!inputs.affine)
+      return in[1];
+    Value gain = arith::AddFOp::create(nb, loc, in[2], constantF(nb, 1));
+    return arith::MulFOp::create(nb, loc, in[1], gain);
+  }
+  /// Results that map to the rows of `like`.
+  Value rowwise(const NormGradientInputs &inputs, ValueRange perRow,
+                function_ref<Value(OpBuilder &, ValueRange)> body) {
+    SmallVector<Value> values(inputs.values);
+    SmallVector<AffineMap> maps(inputs.maps);
+    int64_t rank = cast<RankedTensorType>(values[0].getType()).getRank();
+    for (Value value : perRow) {
+      values.push_back(value);
+      maps.push_back(rowMap(rank));
+    }
+    return elementwise(values, f32, body, maps);
+  }
+
+  /// spec 3.3: dx = rho (u - x rho² mean(u x)), u = dy (w + 1) scale
+  void emitRmsNormGradient(mega::RmsNormGradientOp op) {
+    NormGradientInputs inputs = normGradientInputs(op.getInput(), op.getDy(), op.getWeight());
+    int64_t inner = widthOf(op.getInput().getType()).inner, n = inputs.values.size();
+    double scale = op.getScale() ? op.getScale()->convertToDouble() : 1.0;
+    Value squares = rowSum({inputs.values[0]}, {inputs.maps[0]}, inner,
+                           [&](OpBuilder &nb, ValueRange in) -> Value {
+                             return arith::MulFOp::create(nb, loc, in[0], in[0]);
+                           });
+    Value rho = inverseRoot(squares, inner, op.getEps().convertToDouble());
+    Value products = rowSum(inputs.values, inputs.maps, inner,
+                            [&](OpBuilder &nb, ValueRange in) -> Value {
+                              return arith::MulFOp::create(
+                                  nb, loc, scaledGradient(nb, inputs, in), in[0]);
+                            });
+    // scale rho, and scale rho³ mean(dy (w + 1) x)
+    Value gain = elementwise({rho}, f32, [&](OpBuilder &nb, ValueRange in) -> Value {
+      return arith::MulFOp::create(nb, loc, in[0], constantF(nb, scale));
+    });
+    Value pull = elementwise({rho, products}, f32, [&](OpBuilder &nb, ValueRange in) -> Value {
+      Value square = arith::MulFOp::create(nb, loc, in[0], in[0]);
+      Value cube = arith::MulFOp::create(nb, loc, square, in[0]);
+      Value mean = arith::MulFOp::create(nb, loc, in[1], constantF(nb, scale / double(inner)));
+      return arith::MulFOp::create(nb, loc, cube, mean);
+    });
+    map.map(op.getDx(), rowwise(inputs, {gain, pull}, [&](OpBuilder &nb, ValueRange in) -> Value {
+      Value u = scaledGradient(nb, inputs, in);
+      Value own = arith::MulFOp::create(nb, loc, u, in[n]);
+      Value back = arith::MulFOp::create(nb, loc, in[0], in[n + 1]);
+      return arith::SubFOp::create(nb, loc, own, back);
+    }));
+    NormGradientInputs only{{inputs.values[0]}, {inputs.maps[0]}};
+    if (!op.getNormal().use_empty())
+      map.map(op.getNormal(), rowwise(only, {gain}, [&](OpBuilder &nb, ValueRange in) -> Value {
+        return arith::MulFOp::create(nb, loc, in[0], in[1]);
+      }));
+  }
+
+  /// spec 3.4: dx = rho (u - mean u - xh mean(u xh))
+  void emitLayerNormGradient(mega::LayerNormGradientOp op) {
+    NormGradientInputs inputs = normGradientInputs(op.getInput(), op.getDy(), op.getWeight());
+    int64_t inner = widthOf(op.getInput().getType()).inner, n = inputs.values.size();
+    int64_t rank = cast<RankedTensorType>(inputs.values[0].getType()).getRank();
+    auto scaled = [&](Value sum) {
+      return elementwise({sum}, f32, [&](OpBuilder &nb, ValueRange in) -> Value {
+        return arith::MulFOp::create(nb, loc, in[0], constantF(nb, 1.0 / double(inner)));
+      });
+    };
+    Value mean = scaled(rowSum({inputs.values[0]}, {inputs.maps[0]}, inner,
+                               [&](OpBuilder &nb, ValueRange in) -> Value { return in[0]; }));
+    Value squares = rowSum({inputs.values[0], mean}, {inputs.maps[0], rowMap(rank)}, inner,
+                           [&](OpBuilder &nb, ValueRange in) -> Value {
+                             Value d = arith::SubFOp::create(nb, loc, in[0], in[1]);
+                             return arith::MulFOp::create(nb, loc, d, d);
+                           });
+    Value rho = inverseRoot(squares, inner, op.getEps().convertToDouble());
+    Value meanU = scaled(rowSum(inputs.values, inputs.maps, inner,
+                                [&](OpBuilder &nb, ValueRange in) -> Value {
+                                  return scaledGradient(nb, inputs, in);
+                                }));
+    SmallVector<Value> withMean(inputs.values);
+    SmallVector<AffineMap> withMeanMaps(inputs.maps);
+    withMean.push_back(mean);
+    withMeanMaps.push_back(rowMap(rank));
+    Value meanProduct =
+        scaled(rowSum(withMean, withMeanMaps, inner, [&](OpBuilder &nb, ValueRange in) -> Value {
+          Value d = arith::SubFOp::create(nb, loc, in[0], in[n]);
+          return arith::MulFOp::create(nb, loc, scaledGradient(nb, inputs, in), d);
+        }));
+    auto normal = [&](OpBuilder &nb, Value x, Value m, Value r) -> Value {
+      return arith::MulFOp::create(nb, loc, Value(arith::SubFOp::create(nb, loc, x, m)), r);
+    };
+    map.map(op.getDx(), rowwise(inputs, {mean, rho, meanU, meanProduct},
+                                [&](OpBuilder &nb, ValueRange in) -> Value {
+                                  Value u = scaledGradient(nb, inputs, in), r = in[n + 1];
+                                  Value xh = normal(nb, in[0], in[n], r);
+                                  Value d = arith::SubFOp::create(nb, loc, u, in[n + 2]);
+                                  // mean(u xh) is rho mean(u (x - mean)).
+                                  Value share = arith::MulFOp::create(nb, loc, r, in[n + 3]);
+                                  Value back = arith::MulFOp::create(nb, loc, xh, share);
+                                  d = arith::SubFOp::create(nb, loc, d, back);
+                                  return arith::MulFOp::create(nb, loc, d, r);
+                                }));
+    NormGradientInputs only{{inputs.values[0]}, {inputs.maps[0]}};
+    if (!op.getNormal().use_empty())
+      map.map(op.getNormal(),
+              rowwise(only, {mean, rho}, [&](OpBuilder &nb, ValueRange in) -> Value {
+                return normal(nb, in[0], in[1], in[2]);
+              }));
   }
 
   /// True if `model` is computed from a product inside this group.
@@ -321,7 +506,7 @@ private:
     Operation *op = model.getDefiningOp();
     if (!op)
       return false;
-    if (isa<mega::LinearOp>(op))
+    if (isa<mega::LinearOp, mega::LinearInputGradientOp>(op))
       return true;
     return llvm::any_of(op->getOperands(), [&](Value v) { return followsProduct(v); });
   }
@@ -422,12 +607,11 @@ private:
 
   /// spec 3.6 on interleaved pairs: y = x cos + (other of the pair) sin, the sign of the sine
   /// being part of the angles.
-  void emitRotate(mega::RotateOp op) {
+  /// `back`: by minus the angles.
+  void emitRotation(ArrayRef<std::pair<Value, Value>> pairs, Value by, bool back) {
     wholeRows = true;
-    Value angles = value(op.getAngles());
-    SmallVector<Value> rotated;
-    for (auto [in, out] : {std::pair(op.getQuery(), op.getNewQuery()),
-                           std::pair(op.getKey(), op.getNewKey())}) {
+    Value angles = value(by);
+    for (auto [in, out] : pairs) {
       Value x = value(in);
       int64_t rank = cast<RankedTensorType>(x.getType()).getRank(); // tile row head block lane
       AffineMap identity = b.getMultiDimIdentityMap(rank);
@@ -441,7 +625,8 @@ private:
                               Value other = mega::PairSwapOp::create(nb, loc, v[0]);
                               Value c = arith::MulFOp::create(nb, loc, v[0], v[1]);
                               Value s = arith::MulFOp::create(nb, loc, other, v[2]);
-                              return arith::AddFOp::create(nb, loc, c, s);
+                              return back ? Value(arith::SubFOp::create(nb, loc, c, s))
+                                          : Value(arith::AddFOp::create(nb, loc, c, s));
                             },
                             {identity, part(0), part(1)});
       map.map(out, y);

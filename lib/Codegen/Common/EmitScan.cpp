@@ -211,9 +211,10 @@ LogicalResult Recurrence::emitLoops(ArrayRef<Input> inputs, ArrayRef<State> stat
 //===----------------------------------------------------------------------===//
 
 /// spec 3.2: y = omega x + Re Σ_k g h, h = q h + p x; its coefficients p, q and g are prepared.
-class Cema final : public Recurrence {
+/// Of mega.cema, or of mega.cema_saving.
+template <typename Op> class Cema final : public Recurrence {
 public:
-  Cema(mega::CemaOp op, StreamFrame &frame) : Recurrence(frame), op(op) {}
+  Cema(Op op, StreamFrame &frame) : Recurrence(frame), op(op) {}
 
   LogicalResult emit() override {
     Value x = frame.tileOf(op.getInput());
@@ -232,6 +233,9 @@ public:
       inputs.push_back({Input::Blocks, coefficients, 5, part});
     Value omega = frame.vectorWeight(op.getOmega(), frame.width);
     Value h = frame.kernel.operandParameter(op.getState()); // [blocks][N][2][32]
+    if constexpr (std::is_same_v<Op, mega::CemaSavingOp>)
+      if (failed(save(h, modes)))
+        return failure();
     return emitLoops(inputs, {{h, 2, 0}, {h, 2, 1}}, modes, x, omega, y);
   }
 
@@ -251,7 +255,42 @@ private:
     return success();
   }
 
-  mega::CemaOp op;
+  /// Copies the state before this time tile: of the first to `start`, of others to `marks`, where
+  /// the one before step 32 j of sequence b is number b ⌊L / 32⌋ + j - 1.
+  LogicalResult save(Value h, int64_t modes) {
+    if constexpr (std::is_same_v<Op, mega::CemaSavingOp>) {
+      if (frame.timeTile != kMarkedSteps)
+        return op.emitOpError("expects time_tile to be ")
+               << kMarkedSteps << ", but got " << frame.timeTile;
+      Value start = frame.ownResult(op.getStart()), marks = frame.ownResult(op.getMarks());
+      int64_t words = frame.width.padded() * modes * 2;
+      Value own = mul(frame.channel, index(modes * 2));
+      Value from = add(mul(frame.sequence, index((words + 15) / 16 * 16)), own);
+      auto copy = [&](Value to, Value at) {
+        if (to)
+          forLoop(index(0), index(frame.tile * modes * 2), index(kLanes), [&](Value i) {
+            storeFromF32(loadF32(h, add(from, i), kLanes), to, add(at, i));
+          });
+        scf::YieldOp::create(b, loc);
+      };
+      Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, frame.time, index(0));
+      auto choice = scf::IfOp::create(b, loc, TypeRange{}, first, true, true);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToEnd(choice.thenBlock());
+      Type type = op.getStart().getType();
+      copy(start, add(mul(frame.sequence, index(rowStrideOf(widthOf(type), dtypeOf(type)))), own));
+      b.setInsertionPointToEnd(choice.elseBlock());
+      Value perSequence =
+          arith::DivUIOp::create(b, loc, frame.kernel.frame.length, index(kMarkedSteps));
+      Value number = arith::DivUIOp::create(b, loc, frame.time, index(kMarkedSteps));
+      number = add(mul(frame.sequence, perSequence),
+                   arith::SubIOp::create(b, loc, number, index(1)));
+      copy(marks, add(mul(number, index(words)), own));
+    }
+    return success();
+  }
+
+  Op op;
 };
 
 //===----------------------------------------------------------------------===//
@@ -421,8 +460,10 @@ private:
 
 } // namespace
 
-std::unique_ptr<StreamOpEmitter> emitCema(mega::CemaOp op, StreamFrame &frame) {
-  return std::make_unique<Cema>(op, frame);
+std::unique_ptr<StreamOpEmitter> emitCema(Operation *op, StreamFrame &frame) {
+  if (auto saving = dyn_cast<mega::CemaSavingOp>(op))
+    return std::make_unique<Cema<mega::CemaSavingOp>>(saving, frame);
+  return std::make_unique<Cema<mega::CemaOp>>(cast<mega::CemaOp>(op), frame);
 }
 
 std::unique_ptr<StreamOpEmitter> emitScan(mega::ScanOp op, StreamFrame &frame) {

@@ -110,6 +110,15 @@ void StreamFrame::store(Value from, int64_t resultNumber, Type type) {
   });
 }
 
+Value StreamFrame::ownResult(Value value) {
+  for (auto [i, yielded] : llvm::enumerate(kernel.group.getYield().getOperands()))
+    if (yielded == value) {
+      written.insert(value);
+      return kernel.resultParameter(i, getElementTypeOrSelf(value.getType()));
+    }
+  return {};
+}
+
 Value StreamFrame::vectorWeight(Value value, formats::Width columns) {
   KernelBuffer buffer;
   buffer.kind = "vector";
@@ -133,10 +142,10 @@ LogicalResult StreamFrame::run() {
   Block *body = kernel.group.getBody(0);
   SmallVector<std::unique_ptr<StreamOpEmitter>> ops;
   for (Operation &op : body->without_terminator()) {
-    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
-      ops.push_back(emitTimestepNorm(norm, *this));
-    else if (auto cema = dyn_cast<mega::CemaOp>(op))
-      ops.push_back(emitCema(cema, *this));
+    if (isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op))
+      ops.push_back(emitTimestepNorm(&op, *this));
+    else if (isa<mega::CemaOp, mega::CemaSavingOp>(op))
+      ops.push_back(emitCema(&op, *this));
     else if (auto scan = dyn_cast<mega::ScanOp>(op))
       ops.push_back(emitScan(scan, *this));
     else
@@ -165,7 +174,7 @@ LogicalResult StreamFrame::run() {
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(times.getBody());
-    Value time = times.getInductionVar();
+    time = times.getInductionVar();
     Value left = arith::SubIOp::create(b, loc, kernel.frame.length, time);
     steps = arith::MinUIOp::create(b, loc, left, index(timeTile));
     firstRow = add(mul(sequence, kernel.frame.length), time);
@@ -173,7 +182,7 @@ LogicalResult StreamFrame::run() {
       if (failed(op->emit()))
         return failure();
     for (auto [i, yielded] : llvm::enumerate(kernel.group.getYield().getOperands()))
-      if (isActivation(yielded))
+      if (isActivation(yielded) && !written.contains(yielded))
         store(tiles.lookup(yielded), i, yielded.getType());
   }
   for (auto &op : ops)

@@ -18,9 +18,10 @@ namespace {
 
 constexpr int64_t kStateWords64 = 8; ///< i64 from one copy of a scalar state to the next: 64 bytes
 
-class TimestepNorm final : public StreamOpEmitter {
+/// Of mega.timestep_norm, or of mega.timestep_norm_saving.
+template <typename Op> class TimestepNorm final : public StreamOpEmitter {
 public:
-  TimestepNorm(mega::TimestepNormOp op, StreamFrame &frame) : StreamOpEmitter(frame), op(op) {}
+  TimestepNorm(Op op, StreamFrame &frame) : StreamOpEmitter(frame), op(op) {}
 
   /// Scratch f64 [groups of the tile][mean, variance] and the count, from the carried state.
   LogicalResult begin() override {
@@ -94,6 +95,8 @@ public:
       if (mask) // a masked first step: 0 / 0
         c2 = arith::SelectOp::create(b, loc, keep, c2, f64Constant(0));
       Value c1 = arith::SubFOp::create(b, loc, f64Constant(1), c2);
+      if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>)
+        saveWeight(t, c2);
       Value row = mul(t, index(frame.tile));
 
       eachOf(groupsOfTile, [&](Value g) {
@@ -175,6 +178,12 @@ public:
         Value shift = arith::TruncFOp::create(b, loc, f32,
                                               Value(arith::SubFOp::create(b, loc, newM, x0Wide)));
 
+        if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>) {
+          Value group = add(arith::DivUIOp::create(b, loc, frame.channel, index(groupSize)), g);
+          save(op.getShift(), t, group, shift);
+          save(op.getInverseDeviation(), t, group, r);
+        }
+
         auto write = [&](Value lane, int64_t lanes) {
           Value parameterAt = add(add(frame.channel, inTile), lane);
           Value d = relative(add(at, lane), lanes);
@@ -212,6 +221,26 @@ private:
     eachOf(groupsOfTile, [&](Value g) { body(g, add(firstGroup, g)); });
   }
 
+  /// Element `at` of step t of a result that the saving form adds.
+  void save(Value result, Value t, Value at, Value v) {
+    Value buffer = frame.ownResult(result);
+    if (!buffer)
+      return;
+    int64_t stride = rowStrideOf(widthOf(result.getType()), dtypeOf(result.getType()));
+    Value to = add(mul(add(frame.firstRow, t), index(stride)), at);
+    memref::StoreOp::create(b, loc, v, buffer, ValueRange{to});
+  }
+  /// The first tile of channels keeps, behind the groups, the weight of step t.
+  void saveWeight(Value t, Value c2) {
+    if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>) {
+      Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, frame.channel, index(0));
+      auto choice = scf::IfOp::create(b, loc, first, /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(choice.thenBlock());
+      save(op.getShift(), t, index(groups), arith::TruncFOp::create(b, loc, f32, c2));
+    }
+  }
+
   /// Element of a [G] state of this sequence; states start at multiples of 64 bytes.
   Value stateIndex(Value group) {
     int64_t words = (groups * 4 + 63) / 64 * 16;
@@ -225,15 +254,18 @@ private:
     return mul(add(mul(frame.sequence, index(copies)), tile), index(kStateWords64));
   }
 
-  mega::TimestepNormOp op;
+  Op op;
   int64_t groupSize = 1, groups = 1, groupsOfTile = 1;
   Value moments, countBefore;
 };
 
 } // namespace
 
-std::unique_ptr<StreamOpEmitter> emitTimestepNorm(mega::TimestepNormOp op, StreamFrame &frame) {
-  return std::make_unique<TimestepNorm>(op, frame);
+std::unique_ptr<StreamOpEmitter> emitTimestepNorm(Operation *op, StreamFrame &frame) {
+  if (auto saving = dyn_cast<mega::TimestepNormSavingOp>(op))
+    return std::make_unique<TimestepNorm<mega::TimestepNormSavingOp>>(saving, frame);
+  return std::make_unique<TimestepNorm<mega::TimestepNormOp>>(cast<mega::TimestepNormOp>(op),
+                                                              frame);
 }
 
 } // namespace otodus

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/SymbolTable.h"
 
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
@@ -32,6 +33,7 @@ public:
       : module(module), symbols(module), program(program) {}
 
   LogicalResult run() {
+    listParameters();
     for (auto function : module.getOps<func::FuncOp>())
       if (function.isPublic() && !function->hasAttr("mega.grid") && failed(plan(function)))
         return failure();
@@ -67,6 +69,11 @@ private:
           return failure();
         binding.buffer = addBuffer(formats::BufferKind::State, *index);
         out.states.push_back(*index);
+      } else if (isTraining(function, i)) {
+        FailureOr<int64_t> buffer = trainingBuffer(function, i, type);
+        if (failed(buffer))
+          return failure();
+        binding.buffer = *buffer;
       } else {
         formats::Argument input;
         auto name = function.getArgAttrOfType<StringAttr>(i, "mega.name");
@@ -93,6 +100,13 @@ private:
     for (auto [i, result] : llvm::enumerate(results)) {
       if (function.getResultAttr(i, "mega.state"))
         continue; // written in place
+      if (function.getResultAttr(i, "mega.gradient") || function.getResultAttr(i, "mega.arena") ||
+          function.getResultAttr(i, "mega.state_gradient")) {
+        if (result.kind != Binding::Buffer || !isInPlace(out.buffers[result.buffer].kind))
+          return function.emitOpError("expects result ")
+                 << i << " to be what its ops leave of an argument with the same attribute";
+        continue;
+      }
       formats::Argument output;
       auto name = function.getResultAttrOfType<StringAttr>(i, "mega.name");
       output.name = name ? name.str() : "result" + std::to_string(i);
@@ -149,6 +163,66 @@ private:
     argument.width = widthOf(type);
     argument.rowStride = rowStrideOf(argument.width, argument.dtype);
     return success();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Training
+  //===--------------------------------------------------------------------===//
+
+  static bool isTraining(func::FuncOp function, unsigned i) {
+    return llvm::any_of(ArrayRef<StringRef>{"mega.gradient", "mega.state_gradient", "mega.scalars",
+                                            "mega.arena"},
+                        [&](StringRef name) { return bool(function.getArgAttr(i, name)); });
+  }
+
+  /// Kernels change it in place, one after the other.
+  static bool isInPlace(formats::BufferKind kind) {
+    return kind == formats::BufferKind::Gradient || kind == formats::BufferKind::StateGradient ||
+           kind == formats::BufferKind::Arena;
+  }
+
+  FailureOr<int64_t> trainingBuffer(func::FuncOp function, unsigned i, RankedTensorType type) {
+    if (function.getArgAttr(i, "mega.scalars"))
+      return addBuffer(formats::BufferKind::Scalars, 0);
+    if (auto arena = function.getArgAttrOfType<IntegerAttr>(i, "mega.arena"))
+      return addBuffer(formats::BufferKind::Arena, arena.getInt());
+    if (auto name = function.getArgAttrOfType<StringAttr>(i, "mega.gradient")) {
+      for (auto [index, parameter] : llvm::enumerate(program.parameters))
+        if (parameter.name == name.str() && ArrayRef<int64_t>(parameter.shape) == type.getShape())
+          return addBuffer(formats::BufferKind::Gradient, index);
+      function.emitOpError("expects a weight ") << name << " of the type " << type;
+      return failure();
+    }
+    auto name = function.getArgAttrOfType<StringAttr>(i, "mega.state_gradient");
+    for (auto [index, state] : llvm::enumerate(program.states))
+      if (name && state.name == name.str())
+        return addBuffer(formats::BufferKind::StateGradient, index);
+    function.emitOpError("expects a state ")
+        << function.getArgAttr(i, "mega.state_gradient") << " among its arguments before";
+    return failure();
+  }
+
+  /// The weights that some function has the gradient of, in the order of the module, and where
+  /// they lie in an arena.
+  void listParameters() {
+    llvm::StringSet<> trained;
+    for (auto function : module.getOps<func::FuncOp>())
+      for (unsigned i = 0; i < function.getNumArguments(); ++i)
+        if (auto name = function.getArgAttrOfType<StringAttr>(i, "mega.gradient"))
+          trained.insert(name.getValue());
+    int64_t offset = 0;
+    for (auto weight : module.getOps<mega::WeightOp>()) {
+      if (!trained.erase(weight.getCheckpointName()))
+        continue;
+      formats::Parameter parameter;
+      parameter.name = weight.getCheckpointName().str();
+      parameter.shape.assign(weight.getTensorType().getShape().begin(),
+                             weight.getTensorType().getShape().end());
+      parameter.offset = offset;
+      offset += llvm::alignTo(weight.getTensorType().getNumElements(), 16);
+      program.parameters.push_back(std::move(parameter));
+    }
+    program.arenaElements = llvm::alignTo(offset, formats::kSquaresPortion);
   }
 
   static LogicalResult verifyNewName(func::FuncOp function, StringRef what,
@@ -311,6 +385,13 @@ private:
         binding.updated = true;
       } else {
         auto type = cast<RankedTensorType>(yielded.getType());
+        if (type.getRank() == 2 && type.getElementType().isF32()) { // a number per step
+          binding.buffer = addBuffer(formats::BufferKind::Scratch, -1, formats::sizeOf(dtypeOf(type)),
+                                     formats::Symbol::Rows);
+          results.push_back(binding);
+          values[group.getResult(i)] = binding;
+          continue;
+        }
         if (type.getRank() < 3 || ShapedType::isDynamicShape(type.getShape().drop_front(2)))
           return group.emitOpError("expects activations as results, but got ") << type;
         int64_t stride = rowStrideOf(widthOf(type), dtypeOf(type));
@@ -433,16 +514,21 @@ private:
     for (BlockArgument argument : group.getBody(0)->getArguments()) {
       unsigned i = argument.getArgNumber();
       int64_t buffer = operands[i].kind == Binding::Buffer ? operands[i].buffer : -1;
-      bool isState = buffer >= 0 && out.buffers[buffer].kind == formats::BufferKind::State;
+      bool isState = buffer >= 0 && (out.buffers[buffer].kind == formats::BufferKind::State ||
+                                     isInPlace(out.buffers[buffer].kind));
+      bool again = isState && isInPlace(out.buffers[buffer].kind);
       for (OpOperand &use : argument.getUses()) {
         auto sequence = dyn_cast<mega::SequenceOpInterface>(use.getOwner());
         bool asState = sequence && llvm::is_contained(sequence.getStateOperands(), &use);
+        // What an op has left of a state may be read: nothing changes it any more.
+        if (isState && !asState && (operands[i].updated || again))
+          continue;
         if (asState != isState)
           return group.emitOpError(isState
                                        ? "expects a state to be read as a state, but operand "
                                        : "expects a mega.state argument as a state, but operand ")
                  << i << " is " << (isState ? "read otherwise" : "none");
-        if (asState && !updated.insert(buffer).second)
+        if (asState && !updated.insert(buffer).second && !again)
           return group.emitOpError("expects one op to update a state, but operand ")
                  << i << " is updated by another op too";
       }
@@ -506,22 +592,30 @@ private:
           keys->layout = rows ? Layout::Rows : Layout::Keys, keys->openChunk = true;
         if (formats::State *values = state(attention.getValues()))
           values->layout = rows ? Layout::Rows : Layout::Values, values->openChunk = true;
-      } else if (auto norm = dyn_cast<mega::TimestepNormOp>(op)) {
+      } else if (isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op)) {
+        Value count = cast<mega::SequenceOpInterface>(op).getStateOperands()[0]->get();
         // Every tile of channels advances a copy of its own.
         mega::ScheduleAttr schedule = group.getScheduleAttr();
-        int64_t width = widthOf(norm.getOutput().getType()).padded();
+        int64_t width = widthOf(op.getResult(0).getType()).padded();
         int64_t tiles = schedule && schedule.getChannelTile() ? width / *schedule.getChannelTile() : 1;
-        if (formats::State *count = state(norm.getCount())) {
-          int64_t &known = copies[count - program.states.data()];
+        if (formats::State *steps = state(count)) {
+          int64_t &known = copies[steps - program.states.data()];
           if (known && known != tiles)
             return group.emitOpError("expects the channel_tile of the other functions that share "
                                      "its state '")
-                   << count->name << "', which makes " << known << " tiles, but has " << tiles;
-          count->copies = known = tiles;
+                   << steps->name << "', which makes " << known << " tiles, but has " << tiles;
+          steps->copies = known = tiles;
         }
-      } else if (auto cema = dyn_cast<mega::CemaOp>(op)) {
-        if (formats::State *h = state(cema.getState()))
-          h->layout = formats::StateLayout::Lanes;
+      } else if (auto query = dyn_cast<mega::ChunkQueryGradientOp>(op)) {
+        if (failed(verifyPosition(query.getPosition())) || failed(learnChunk(query.getChunk())))
+          return failure();
+      } else if (auto key = dyn_cast<mega::ChunkKeyGradientOp>(op)) {
+        if (failed(verifyPosition(key.getPosition())) || failed(learnChunk(key.getChunk())))
+          return failure();
+      } else if (isa<mega::CemaOp, mega::CemaSavingOp>(op)) {
+        for (OpOperand *operand : cast<mega::SequenceOpInterface>(op).getStateOperands())
+          if (formats::State *h = state(operand->get()))
+            h->layout = formats::StateLayout::Lanes;
       } else if (auto scan = dyn_cast<mega::ScanOp>(op)) {
         for (Value value : scan.getStates())
           if (formats::State *h = state(value))
@@ -547,7 +641,9 @@ private:
     prepared.kind = llvm::StringSwitch<formats::PrepareKind>(buffer.kind)
                         .Case("table", formats::PrepareKind::Table)
                         .Case("panels", formats::PrepareKind::Panels)
+                        .Case("transposed", formats::PrepareKind::PanelsTransposed)
                         .Case("cema", formats::PrepareKind::CemaCoefficients)
+                        .Case("cema_gradient", formats::PrepareKind::CemaGradient)
                         .Case("rope", formats::PrepareKind::RopeTable)
                         .Case("lanes", formats::PrepareKind::Lanes)
                         .Default(formats::PrepareKind::Vector);

@@ -39,7 +39,9 @@ std::optional<KernelBuffer> KernelBuffer::fromAttr(DictionaryAttr attr) {
   auto rows = attr.getAs<DenseI64ArrayAttr>("rows");
   auto columns = attr.getAs<DenseI64ArrayAttr>("columns");
   auto dtype = attr.getAs<StringAttr>("dtype");
-  if (!llvm::is_contained({"vector", "table", "panels", "cema", "rope", "lanes"}, buffer.kind) ||
+  if (!llvm::is_contained({"vector", "table", "panels", "transposed", "cema", "cema_gradient", "rope",
+                           "lanes"},
+                          buffer.kind) ||
       !sources || sources.empty() || !rows || rows.size() != 2 || !columns || columns.size() != 2 ||
       !dtype)
     return std::nullopt;

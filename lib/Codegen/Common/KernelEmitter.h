@@ -30,7 +30,7 @@ namespace otodus {
 struct KernelBuffer {
   /// "operand": activation, state, tokens or position, as it lies in memory;
   /// "result": the same for a result; otherwise a prepared weight:
-  /// "vector", "table", "panels", "cema", "rope", "lanes".
+  /// "vector", "table", "panels", "transposed", "cema", "cema_gradient", "rope", "lanes".
   std::string kind;
   int64_t index = 0;                     ///< operand or result number
   llvm::SmallVector<int64_t> sources;    ///< operand numbers of a prepared weight
@@ -91,6 +91,10 @@ mlir::FailureOr<mlir::func::FuncOp> emitAttentionKernel(mega::GroupOp group,
                                                         mlir::ModuleOp module,
                                                         const std::string &name,
                                                         int64_t rowTile);
+/// One op of the role Accumulation.
+mlir::FailureOr<mlir::func::FuncOp> emitAccumulationKernel(mega::GroupOp group,
+                                                           mlir::ModuleOp module,
+                                                           const std::string &name);
 
 /// What a target writes its own way. Row-wise groups are the same everywhere but for the layout of
 /// matrices.
@@ -103,6 +107,7 @@ struct KernelEmitters {
   std::function<Emit> stream, gather;
   /// Null where attention itself adds new keys and values to the open chunk.
   std::function<Emit> append;
+  std::function<Emit> accumulation; ///< null: there are no such kernels
   std::function<EmitForRows> attention;
   MatrixLayout matrices = MatrixLayout::Panels;
 };

@@ -69,6 +69,8 @@ public:
   /// buffer on first use.
   mlir::Value tileOf(mlir::Value value);
   void setTile(mlir::Value value, mlir::Value tile) { tiles[value] = tile; }
+  /// Parameter for a result that the op writes itself; null if nobody outside the group reads it.
+  mlir::Value ownResult(mlir::Value value);
   /// Parameter for a weight of `columns` elements, as f32.
   mlir::Value vectorWeight(mlir::Value value, formats::Width columns);
 
@@ -81,6 +83,7 @@ public:
   // Inside `emit`:
   mlir::Value steps;    ///< steps of this time tile, <= timeTile
   mlir::Value firstRow; ///< row of its first step in row buffers
+  mlir::Value time;     ///< that step's number
 
 private:
   mlir::Value rowOffset(mlir::Value t, mlir::Type type);
@@ -88,6 +91,7 @@ private:
 
   mlir::OpBuilder allocas{static_cast<mlir::MLIRContext *>(nullptr)};
   llvm::DenseMap<mlir::Value, mlir::Value> tiles;
+  llvm::DenseSet<mlir::Value> written; ///< results that ops write themselves
 };
 
 /// One op of the group. `begin` is called before the loop over time, `emit` inside it, `end`
@@ -105,8 +109,12 @@ protected:
   StreamFrame &frame;
 };
 
-std::unique_ptr<StreamOpEmitter> emitTimestepNorm(mega::TimestepNormOp op, StreamFrame &frame);
-std::unique_ptr<StreamOpEmitter> emitCema(mega::CemaOp op, StreamFrame &frame);
+/// Steps from one state that mega.cema_saving keeps to the next.
+inline constexpr int64_t kMarkedSteps = 32;
+
+/// Also for the forms that save what the backward step reads.
+std::unique_ptr<StreamOpEmitter> emitTimestepNorm(mlir::Operation *op, StreamFrame &frame);
+std::unique_ptr<StreamOpEmitter> emitCema(mlir::Operation *op, StreamFrame &frame);
 std::unique_ptr<StreamOpEmitter> emitScan(mega::ScanOp op, StreamFrame &frame);
 
 } // namespace otodus

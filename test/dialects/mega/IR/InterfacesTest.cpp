@@ -166,22 +166,9 @@ TEST_F(Interfaces, SizesOfResultsAreThoseOfOperands) {
   EXPECT_TRUE(succeeded(module->verify()));
 }
 
-TEST_F(Interfaces, AnOpWithoutGradientSaysSo) {
-  std::string message;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    message = diagnostic.str();
-    return success();
-  });
-  unsigned count = 0;
-  module->walk([&](DifferentiableOpInterface op) {
-    ++count;
-    EXPECT_FALSE(op.isDifferentiable());
-    EXPECT_TRUE(op.getSavedValues().empty());
-    OpBuilder builder(op);
-    EXPECT_TRUE(failed(op.buildBackward(builder, {})));
-    EXPECT_EQ(message, ("'" + op->getName().getStringRef() + "' op has no gradient yet").str());
-  });
-  EXPECT_EQ(count, 14u);
+// Backward steps are external models, which lib/Transforms registers; the dialect has none.
+TEST_F(Interfaces, TheDialectAloneHasNoGradients) {
+  module->walk([&](Operation *op) { EXPECT_FALSE(isa<DifferentiableOpInterface>(op)) << op; });
 }
 
 TEST_F(Interfaces, BuildersTakeNumbersAndInferTypes) {

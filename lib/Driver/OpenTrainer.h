@@ -1,0 +1,27 @@
+//===- OpenTrainer.h - From a configuration to something that learns -------===//
+//
+// No MLIR in this header, as in OpenModel.h.
+//
+//===----------------------------------------------------------------------===//
+
+#pragma once
+
+#include "OpenModel.h"
+
+#include "otodus/Runtime/Trainer.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace otodus::driver {
+
+/// Differentiates, compiles and opens the model of `config` for training. `tensors`: names that
+/// `weights` has; it is read during the call only. `name` stands in messages. Code::Target for a
+/// target that cannot train, Code::Input for a configuration that cannot (dropout).
+Result<std::unique_ptr<runtime::Trainer>>
+openTrainer(const formats::ModelConfig &config, const std::string &name,
+            const std::vector<std::string> &tensors, runtime::WeightSource &weights,
+            const ModelFlags &flags);
+
+} // namespace otodus::driver

@@ -1,0 +1,208 @@
+//===- TrainTest.cpp - Compiled training against lib/Reference -------------===//
+//
+// Random models and batches of packed documents, longer than attention's chunk: losses,
+// gradients and steps of compiled code are those of sequences of their own in float64.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Training/ReferenceBackend.h"
+#include "OpenTrainer.h"
+#include "TestSupport.h"
+
+#include "otodus/Formats/RandomInit.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+using namespace otodus;
+using namespace otodus::driver;
+using runtime::TokenBatch;
+using runtime::TrainedValue;
+
+namespace {
+
+struct Pair {
+  std::unique_ptr<runtime::Trainer> compiled;
+  std::unique_ptr<training::ReferenceBackend> reference;
+};
+
+formats::ModelConfig small() {
+  formats::ModelConfig config;
+  config.num_layers = 2;
+  config.model_dim = 48;
+  config.z_dim = 16;
+  config.value_dim = 64;
+  config.num_heads = 2;
+  config.ffn_hidden_dim = 40;
+  config.cema_ndim = 3;
+  config.chunk_size = 8;
+  config.norm_num_groups = 4;
+  config.vocab_size = 37;
+  return config;
+}
+
+Pair open(const formats::ModelConfig &config, int threads = 0) {
+  test::TemporaryFolder folder;
+  Pair pair;
+  std::string model = folder / "model";
+  EXPECT_TRUE(formats::writeRandomModel(model, config, 7).isOk());
+  auto file = formats::SafetensorsFile::open(model + "/model.safetensors");
+  auto parameters = reference::readParameters(*file, "");
+  // Norms and biases start as zeros, where mistakes do not show.
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal(0, 0.2);
+  std::map<std::string, std::vector<float>> values;
+  std::vector<std::string> names;
+  runtime::MemoryWeights weights;
+  for (const formats::ExpectedTensor &expected : formats::expectedTensors(config)) {
+    if (expected.optional || expected.isCount)
+      continue;
+    reference::Tensor &tensor = parameters->at(expected.name);
+    std::vector<float> &floats = values[expected.name];
+    for (double &value : tensor.data) {
+      value = static_cast<float>(value + normal(random));
+      floats.push_back(static_cast<float>(value));
+    }
+    weights.add(expected.name, expected.shape, floats.data());
+    names.push_back(expected.name);
+  }
+  ModelFlags flags;
+  flags.threads = threads;
+  auto trainer = openTrainer(config, "small", names, weights, flags);
+  EXPECT_TRUE(trainer.isOk()) << trainer.status().message();
+  if (trainer.isOk())
+    pair.compiled = std::move(*trainer);
+  pair.reference = std::make_unique<training::ReferenceBackend>(config, std::move(*parameters));
+  return pair;
+}
+
+TokenBatch batch(const formats::ModelConfig &config, int64_t rows, int64_t length,
+                 double documents, uint32_t seed) {
+  std::mt19937 random(seed);
+  TokenBatch tokens;
+  tokens.batch = rows;
+  tokens.length = length;
+  for (int64_t i = 0; i < rows * length; ++i) {
+    tokens.tokens.push_back(int32_t(random() % config.vocab_size));
+    tokens.targets.push_back(random() % 9 == 0 ? -100 : int32_t(random() % config.vocab_size));
+    tokens.starts.push_back(i % length == 0 || random() % 1000 < documents * 1000);
+  }
+  return tokens;
+}
+
+/// Largest difference over the tensor, relative to the largest number of the wanted one.
+void expectNear(Pair &pair, TrainedValue value, double tolerance, const std::string &what) {
+  const auto &list = pair.compiled->parameters();
+  std::map<std::string, size_t> index;
+  for (size_t i = 0; i < pair.reference->parameters().size(); ++i)
+    index[pair.reference->parameters()[i].name] = i;
+  ASSERT_EQ(list.size(), index.size());
+  for (size_t i = 0; i < list.size(); ++i) {
+    ASSERT_TRUE(index.count(list[i].name)) << list[i].name;
+    size_t count = static_cast<size_t>(list[i].elements());
+    std::vector<float> found(count), wanted(count);
+    ASSERT_TRUE(pair.compiled->read(value, i, found.data()).isOk());
+    ASSERT_TRUE(pair.reference->read(value, index[list[i].name], wanted.data()).isOk());
+    double error = 0, size = 1e-3;
+    for (size_t e = 0; e < count; ++e) {
+      error = std::max(error, std::abs(double(found[e]) - double(wanted[e])));
+      size = std::max(size, std::abs(double(wanted[e])));
+    }
+    EXPECT_LE(error / size, tolerance) << what << ": " << list[i].name;
+  }
+}
+
+} // namespace
+
+TEST(Train, GradientsOfPackedDocumentsEqualThoseOfSequencesOfTheirOwn) {
+  std::vector<formats::ModelConfig> configs(3, small());
+  configs[1].share_emb = configs[1].scale_emb = configs[1].swiglu = true;
+  configs[2].rescale_nffn = true;
+  configs[2].num_layers = 1;
+  uint32_t seed = 0;
+  for (const formats::ModelConfig &config : configs) {
+    Pair pair = open(config);
+    ASSERT_TRUE(pair.compiled);
+    // One piece; pieces by chunks; pieces by documents too; single steps.
+    for (auto [rows, length, documents] : std::vector<std::tuple<int64_t, int64_t, double>>{
+             {3, 8, 0}, {1, 5, 0}, {2, 21, 0}, {2, 21, 0.1}, {3, 6, 0.5}, {1, 3, 1}}) {
+      TokenBatch tokens = batch(config, rows, length, documents, ++seed);
+      std::string what = "case " + std::to_string(seed);
+      auto loss = pair.compiled->loss(tokens);
+      auto found = pair.compiled->accumulate(tokens, 0.1);
+      auto wanted = pair.reference->accumulate(tokens, 0.1);
+      ASSERT_TRUE(loss.isOk() && found.isOk() && wanted.isOk()) << found.status().message();
+      EXPECT_NEAR(found->sum, wanted->sum, 1e-4 * (1 + wanted->sum)) << what;
+      EXPECT_NEAR(loss->sum, wanted->sum, 1e-4 * (1 + wanted->sum)) << what;
+      EXPECT_EQ(found->count, wanted->count);
+      expectNear(pair, TrainedValue::Gradient, 2e-4, what);
+      EXPECT_NEAR(pair.compiled->gradientNorm()->norm / pair.reference->gradientNorm()->norm, 1, 1e-4);
+      ASSERT_TRUE(pair.compiled->dropGradients().isOk());
+      ASSERT_TRUE(pair.reference->dropGradients().isOk());
+    }
+  }
+}
+
+TEST(Train, StepsFollowTheReference) {
+  formats::ModelConfig config = small();
+  Pair pair = open(config);
+  ASSERT_TRUE(pair.compiled);
+  for (int64_t t = 1; t <= 5; ++t) {
+    TokenBatch tokens = batch(config, 4, 8, 0, uint32_t(t));
+    double losses[2] = {};
+    for (runtime::TrainingBackend *backend :
+         {static_cast<runtime::TrainingBackend *>(pair.compiled.get()),
+          static_cast<runtime::TrainingBackend *>(pair.reference.get())}) {
+      auto loss = backend->accumulate(tokens, 1.0 / 32);
+      ASSERT_TRUE(loss.isOk());
+      losses[backend == pair.reference.get()] = loss->sum;
+      runtime::OptimizerStep step;
+      step.t = t;
+      step.learningRate = 1e-2;
+      step.clip = 0.5;
+      step.norm = backend->gradientNorm()->norm;
+      ASSERT_TRUE(backend->step(step).isOk());
+    }
+    EXPECT_NEAR(losses[0], losses[1], 2e-3 * losses[1]) << t;
+  }
+  // Adam divides by small gradients: single numbers may go apart, the moments must not.
+  expectNear(pair, TrainedValue::FirstMoment, 1e-2, "after five steps");
+}
+
+TEST(Train, ThreadsDoNotMatter) {
+  formats::ModelConfig config = small();
+  std::vector<std::vector<float>> results;
+  for (int threads : {1, 2, 5}) {
+    Pair pair = open(config, threads);
+    ASSERT_TRUE(pair.compiled);
+    for (int64_t t = 1; t <= 3; ++t) {
+      ASSERT_TRUE(pair.compiled->accumulate(batch(config, 5, 19, 0.05, uint32_t(t)), 0.01).isOk());
+      runtime::OptimizerStep step;
+      step.t = t;
+      step.learningRate = 1e-2;
+      step.norm = pair.compiled->gradientNorm()->norm;
+      ASSERT_TRUE(pair.compiled->step(step).isOk());
+    }
+    std::vector<float> all;
+    for (size_t i = 0; i < pair.compiled->parameters().size(); ++i) {
+      std::vector<float> one(static_cast<size_t>(pair.compiled->parameters()[i].elements()));
+      ASSERT_TRUE(pair.compiled->read(TrainedValue::Weight, i, one.data()).isOk());
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    results.push_back(std::move(all));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+TEST(Train, WhatCannotBeTrained) {
+  formats::ModelConfig config = small();
+  config.hidden_dropout = 0.1;
+  runtime::MemoryWeights weights;
+  ModelFlags flags;
+  Status status = openTrainer(config, "c.toml", {}, weights, flags).status();
+  EXPECT_EQ(status.code(), Code::Input);
+  EXPECT_NE(status.message().find("dropout"), std::string::npos);
+}
