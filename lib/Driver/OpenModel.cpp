@@ -671,12 +671,13 @@ Result<Compiled> compileModel(const CompileRequest &request) {
     options.resources = request.resources ? &result.resources : nullptr;
     options.assembly = *stop > Stage::LLVM ? &result.text : nullptr;
     Status stageStatus;
+    int saved = 0; // files are numbered as they come: targets pass different stages
     options.afterStage = [&](Stage stage, mlir::ModuleOp at) {
       if (stage == *stop)
         result.text = print(at);
       if (request.saveStages.empty() || !stageStatus.isOk())
         return;
-      std::string name = std::to_string(static_cast<int>(stage)) + "-" +
+      std::string name = std::to_string(saved++) + "-" +
                          stageNames()[static_cast<size_t>(stage)] + ".mlir";
       std::string text = stage == *stop ? result.text : print(at);
       stageStatus =

@@ -251,6 +251,12 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
   if (!options.modelPipeline.empty()) {
     OpPassManager passes(ModuleOp::getOperationName());
     OTODUS_RETURN_IF_ERROR(parseModelPipeline(options.modelPipeline, passes));
+    // Gradients are of the model's ops: what the passes make of them may have none.
+    bool gradients = llvm::any_of(module.getOps<func::FuncOp>(), [](func::FuncOp function) {
+      return function->hasAttr("mega.differentiate");
+    });
+    if (gradients)
+      OTODUS_RETURN_IF_ERROR(runStage(module, options, "model", buildGradients));
     OTODUS_RETURN_IF_ERROR(
         runStage(module, options, "model", [&](OpPassManager &pm) { pm = passes; }));
   }

@@ -32,9 +32,13 @@ static void addGate(OpPassManager &pm, const char *stage) {
   pm.addPass(createVerifyStage(options));
 }
 
-void buildFusedStage(OpPassManager &pm) {
+void buildGradients(OpPassManager &pm) {
   pm.nest<func::FuncOp>().addPass(createSplitRotary());
   pm.addPass(createDifferentiate());
+}
+
+void buildFusedStage(OpPassManager &pm) {
+  buildGradients(pm);
   OpPassManager &functions = pm.nest<func::FuncOp>();
   // Before grouping: equal ops (the angles of two rotations) become one.
   functions.addPass(createCSEPass());

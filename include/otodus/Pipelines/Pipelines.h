@@ -8,6 +8,10 @@
 
 namespace otodus {
 
+/// Writes the gradients that functions with `mega.differentiate` ask for, at the model stage. The
+/// fused stage begins with it.
+void buildGradients(mlir::OpPassManager &pm);
+
 /// In:  mega and upstream elementwise ops, as imported or written by hand.
 /// Out: `mega.group` ops; outside of them only weights and calls.
 void buildFusedStage(mlir::OpPassManager &pm);
