@@ -9,6 +9,7 @@
 #include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Driver/GoldenCase.h"
 
+#include <algorithm>
 #include <optional>
 #include <sstream>
 
@@ -17,7 +18,8 @@ namespace otodus::driver {
 namespace {
 struct Options {
   std::vector<std::string> files;
-  std::string only, params;
+  std::vector<std::string> only;
+  std::string params;
   bool reference = false;
   std::optional<uint64_t> random; ///< first seed
   int64_t count = 1;
@@ -41,16 +43,19 @@ std::vector<double> samplerDistribution(const std::vector<double> &logits,
 Status check(const Options &options) {
   if (options.files.empty() && !options.random)
     return Status(Code::Usage, "check expects files or --random=SEED, but got neither");
-  if (!options.only.empty())
-    OTODUS_RETURN_IF_ERROR(
-        checkChoice("--only", options.only, {"forward", "stream", "grad", "train"}));
+  for (const std::string &part : options.only)
+    OTODUS_RETURN_IF_ERROR(checkChoice("--only", part, {"forward", "stream", "grad", "train"}));
   CheckOptions checks;
   checks.dtype = options.flags.dtype.empty() ? "f32" : options.flags.dtype;
   OTODUS_RETURN_IF_ERROR(checkChoice("--dtype", checks.dtype, {"f32", "bf16"}));
-  checks.forward = options.only.empty() || options.only == "forward";
-  checks.stream = options.only.empty() || options.only == "stream";
-  checks.gradients = options.only.empty() || options.only == "grad";
-  checks.training = options.only.empty() || options.only == "train";
+  auto asked = [&](const char *part) {
+    return options.only.empty() ||
+           std::find(options.only.begin(), options.only.end(), part) != options.only.end();
+  };
+  checks.forward = asked("forward");
+  checks.stream = asked("stream");
+  checks.gradients = asked("grad");
+  checks.training = asked("train");
   checks.exactBatch = !isGpuTarget(options.flags.target);
   checks.distribution = samplerDistribution;
 
@@ -108,7 +113,8 @@ void addCheck(CLI::App &app, Action &action) {
                   "cases of odd shapes from this seed on, checked against lib/Reference");
   sub->add_option("--count", options->count, "random cases of each kind")
       ->check(CLI::PositiveNumber);
-  sub->add_option("--only", options->only, "forward, stream, grad or train");
+  sub->add_option("--only", options->only, "forward, stream, grad, train: one or, with commas, more")
+      ->delimiter(',');
   sub->add_option("--params", options->params,
                   "parameters of a model case (default: the sibling *_train file)");
   sub->add_flag("--reference", options->reference,

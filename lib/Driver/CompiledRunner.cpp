@@ -231,8 +231,6 @@ public:
   Result<std::unique_ptr<CaseProgram>> compileGradients(const GoldenCase &golden,
                                                         const std::string &module,
                                                         const std::string &dtype) override {
-    if (!flags_.target.starts_with("cpu"))
-      return std::unique_ptr<CaseProgram>();
     runtime::MemoryWeights weights;
     std::vector<std::string> names;
     addWeights(golden, weights, names);
@@ -251,8 +249,6 @@ public:
 
   Result<std::unique_ptr<runtime::TrainingBackend>>
   compileTraining(const GoldenCase &golden, const std::string &dtype) override {
-    if (!flags_.target.starts_with("cpu"))
-      return std::unique_ptr<runtime::TrainingBackend>();
     runtime::MemoryWeights weights;
     std::vector<std::string> names;
     addWeights(golden, weights, names);

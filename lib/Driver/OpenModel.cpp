@@ -522,20 +522,23 @@ openTrainer(const formats::ModelConfig &config, const std::string &name,
   if (config.dropout != 0 || config.hidden_dropout != 0 || config.attention_dropout != 0)
     return Status(Code::Input, name + ": training has no dropout; set dropout, hidden_dropout and "
                                       "attention_dropout to 0");
-  if (!flags.target.starts_with("cpu"))
-    return Status(Code::Target, name + ": training has kernels for CPUs alone, but the target is " +
-                                    flags.target + "; use --target=cpu");
+  Result<ModelFlags> resolved = resolveTarget(flags);
+  if (!resolved.isOk())
+    return resolved.status();
+  OTODUS_RETURN_IF_ERROR(addChipFile(*resolved));
   Compiler compiler;
   Result<mlir::OwningOpRef<mlir::ModuleOp>> module =
       compiler.importDirectory(config, *dtype, "", tensors, /*training=*/true);
   if (!module.isOk())
     return module.status();
-  Result<formats::Artefact> artefact = compile(**module, compileOptions(flags, flags.target));
+  Result<formats::Artefact> artefact =
+      compile(**module, compileOptions(*resolved, resolved->target));
   if (!artefact.isOk())
     return artefact.status();
   runtime::ThreadPoolOptions poolOptions;
   poolOptions.threads = flags.threads;
   runtime::TrainerOptions options;
+  options.device = deviceOptions(*resolved, resolved->target);
   options.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
   return runtime::Trainer::create(std::move(*artefact), weights, options);
 }

@@ -2,6 +2,7 @@
 
 #include "otodus/Runtime/Session.h"
 #include "Arguments.h"
+#include "CheckedMemory.h"
 #include "SessionImpl.h"
 
 #include <algorithm>
@@ -109,31 +110,9 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
   plan.length = 0;
   plan.recording.reset();
   plan.last = {};
-  if (!traits().checksMemory)
-    return Status::ok();
-
-  Device &device = *model->device_;
-  auto announce = [&](void *begin, int64_t bytes, const std::string &name) {
-    return device.announce(begin, static_cast<size_t>(bytes), name + " of " + function.name);
-  };
-  for (size_t i = 0; i < function.inputs.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(announce(plan.inputs[i],
-                                    rowBytes(function.inputs[i]) *
-                                        paddedRows(rowsOf(function.inputs[i], batch, length)),
-                                    "input " + function.inputs[i].name));
-  for (size_t i = 0; i < function.outputs.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(announce(plan.outputs[i],
-                                    rowBytes(function.outputs[i]) *
-                                        paddedRows(rowsOf(function.outputs[i], batch, length)),
-                                    "output " + function.outputs[i].name));
-  for (size_t i = 0; i < function.buffers.size(); ++i) {
-    const Buffer &buffer = function.buffers[i];
-    if (buffer.kind == BufferKind::Scratch)
-      OTODUS_RETURN_IF_ERROR(announce(
-          buffers[i], buffer.bytesPerRow * paddedRows(valueOf(buffer.symbol, batch, length)),
-          "scratch " + std::to_string(i)));
-  }
-  return Status::ok();
+  plan.buffers = std::move(buffers);
+  return announceBuffers(*model->device_,
+                         {function, plan.inputs, plan.outputs, plan.buffers}, batch, length);
 }
 
 Status Session::Impl::bind(Plan &plan, int64_t length,
@@ -149,6 +128,18 @@ Status Session::Impl::bind(Plan &plan, int64_t length,
   Result<FunctionMemory> memory = planFunction(*plan.function, batch, capacity, traits());
   if (!memory.isOk())
     return memory.status();
+  if (!traits().sharesHostMemory) {
+    // Functions of training come to a device late, and get memory of their own: the addresses of
+    // the others stay.
+    plan.own.reset();
+    Result<Memory> own = Memory::allocate(model->device_, static_cast<size_t>(memory->bytes));
+    if (!own.isOk())
+      return own.status().in("scratch memory of function '" + plan.function->name + "'");
+    plan.own = std::move(*own);
+    note();
+    OTODUS_RETURN_IF_ERROR(place(plan, *memory, plan.own, capacity, prepared));
+    return bindStaging(plan);
+  }
   if (memory->bytes > static_cast<int64_t>(scratch.size())) {
     scratch.reset();
     for (Plan &other : plans)
@@ -301,31 +292,6 @@ int64_t Session::Impl::pieceLimit(const Function &function) const {
   return limit;
 }
 
-/// Tells a device that checks memory what a piece may not rely on: rows that nobody has written in
-/// it yet. Rows that only fill up a tile are allowed to be anything, here 0.
-Status Session::Impl::forgetScratch(Plan &plan, int64_t length) {
-  const Function &function = *plan.function;
-  auto forget = [&](void *begin, int64_t bytesPerRow, int64_t rows) {
-    int64_t used = bytesPerRow * rows;
-    OTODUS_RETURN_IF_ERROR(
-        stream->zero(static_cast<std::byte *>(begin) + used,
-                     static_cast<size_t>(bytesPerRow * paddedRows(rows) - used)));
-    stream->forget(begin, static_cast<size_t>(used));
-    return Status::ok();
-  };
-  for (size_t i = 0; i < function.outputs.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(forget(plan.outputs[i], rowBytes(function.outputs[i]),
-                                  rowsOf(function.outputs[i], batch, length)));
-  for (const Step &step : plan.steps)
-    for (size_t i = 0; i < step.launch->buffers.size(); ++i) {
-      const Buffer &buffer = function.buffers[static_cast<size_t>(step.launch->buffers[i])];
-      if (buffer.kind == BufferKind::Scratch)
-        OTODUS_RETURN_IF_ERROR(forget(plan.pointers[step.firstPointer + i], buffer.bytesPerRow,
-                                      valueOf(buffer.symbol, batch, length)));
-    }
-  return Status::ok();
-}
-
 /// Puts copies and launches of a piece into the stream.
 Status Session::Impl::enqueue(Plan &plan, int64_t length, const std::vector<bool> &outputs) {
   const Function &function = *plan.function;
@@ -374,7 +340,8 @@ Status Session::Impl::runPiece(Plan &plan, int64_t length, const std::vector<boo
   OTODUS_RETURN_IF_ERROR(choose(plan, length));
   std::copy(positions.begin(), positions.end(), hostPositions);
   if (traits().checksMemory)
-    OTODUS_RETURN_IF_ERROR(forgetScratch(plan, length));
+    OTODUS_RETURN_IF_ERROR(forgetBuffers(
+        *stream, {*plan.function, plan.inputs, plan.outputs, plan.buffers}, batch, length));
   RecordingKey key;
   bool record = traits().records && !profiling;
   if (record)

@@ -13,26 +13,43 @@ using formats::Function;
 Status Session::Impl::allocateTraining() {
   if (gradients)
     return Status::ok();
-  if (!traits().sharesHostMemory)
-    return Status(Code::Target, "gradients of single functions have kernels for CPUs alone");
   int64_t arena = std::max<int64_t>(16, program().arenaElements) * 4;
-  int64_t total = arena + formats::kTrainingScalars * 4;
+  int64_t unit = std::max<int64_t>(64, traits().alignment), total = 0;
+  auto place = [&](int64_t bytes) {
+    int64_t at = total;
+    total += roundUp(bytes + traits().guard, unit);
+    return at;
+  };
+  place(arena);
+  int64_t ofScalars = place(formats::kTrainingScalars * 4);
   std::vector<int64_t> offsets;
-  for (const formats::State &s : program().states) {
-    offsets.push_back(total);
-    total += roundUp(s.bytes() * batch, 64);
-  }
+  for (const formats::State &s : program().states)
+    offsets.push_back(place(s.bytes() * batch));
   Result<Memory> memory = Memory::allocate(model->device_, static_cast<size_t>(total));
   if (!memory.isOk())
     return memory.status().in("gradients");
+  // On a device that checks memory each is a buffer with a name.
+  auto start = [&](int64_t at, int64_t bytes, const std::string &name) {
+    std::byte *begin = memory->data() + at;
+    if (traits().checksMemory)
+      OTODUS_RETURN_IF_ERROR(
+          model->device_->announce(begin, static_cast<size_t>(bytes), name));
+    return stream->zero(begin, static_cast<size_t>(bytes));
+  };
+  OTODUS_RETURN_IF_ERROR(start(0, arena, "gradients"));
+  OTODUS_RETURN_IF_ERROR(start(ofScalars, formats::kTrainingScalars * 4, "scalars"));
+  for (size_t i = 0; i < offsets.size(); ++i)
+    OTODUS_RETURN_IF_ERROR(start(offsets[i], program().states[i].bytes() * batch,
+                                 "gradient of state " + program().states[i].name));
+  OTODUS_RETURN_IF_ERROR(stream->synchronise());
   training = std::move(*memory);
-  std::memset(training.data(), 0, static_cast<size_t>(total));
   gradients = reinterpret_cast<float *>(training.data());
-  scalars = reinterpret_cast<float *>(training.data() + arena);
+  scalars = reinterpret_cast<float *>(training.data() + ofScalars);
   for (int64_t offset : offsets)
     stateGradients.push_back(training.data() + offset);
   for (Plan &plan : plans)
-    plan.capacity = 0; // bound without them
+    if (trains(*plan.function))
+      plan.capacity = 0; // bound without them
   return Status::ok();
 }
 
@@ -119,31 +136,40 @@ Status Session::differentiate(const std::string &forward, const std::string &gra
     std::vector<int64_t> positions;
   };
   std::vector<Piece> pieces;
-  auto keep = [&](Piece &piece) {
-    piece.state.assign(impl.state.data(), impl.state.data() + impl.state.size());
-    piece.positions = impl.positions;
+  // All states, one after the other.
+  auto move = [&](Piece &piece, bool in) -> Status {
+    size_t at = 0;
+    for (size_t i = 0; i < impl.states.size(); ++i) {
+      auto bytes = static_cast<size_t>(impl.program().states[i].bytes() * impl.batch);
+      if (!in)
+        piece.state.resize(at + bytes);
+      std::byte *host = piece.state.data() + at;
+      OTODUS_RETURN_IF_ERROR(in ? impl.stream->write(impl.states[i], host, bytes)
+                                : impl.stream->read(host, impl.states[i], bytes));
+      OTODUS_RETURN_IF_ERROR(impl.stream->synchronise());
+      at += bytes;
+    }
+    (in ? impl.positions : piece.positions) = in ? piece.positions : impl.positions;
+    return Status::ok();
   };
-  auto restore = [&](const Piece &piece) {
-    std::memcpy(impl.state.data(), piece.state.data(), piece.state.size());
-    impl.positions = piece.positions;
-  };
+  auto keep = [&](Piece &piece) { return move(piece, /*in=*/false); };
+  auto restore = [&](Piece &piece) { return move(piece, /*in=*/true); };
   for (int64_t begin = 0; begin < length;) {
     int64_t end = begin + std::min(length - begin, impl.pieceLimit(*second));
     pieces.push_back({begin, end, {}, {}});
-    keep(pieces.back());
+    OTODUS_RETURN_IF_ERROR(keep(pieces.back()));
     if (end < length)
       OTODUS_RETURN_IF_ERROR(call(*first, begin, end));
     begin = end;
   }
   Piece after;
   for (size_t i = pieces.size(); i-- > 0;) {
-    restore(pieces[i]);
+    OTODUS_RETURN_IF_ERROR(restore(pieces[i]));
     OTODUS_RETURN_IF_ERROR(call(*second, pieces[i].begin, pieces[i].end));
     if (i + 1 == pieces.size())
-      keep(after);
+      OTODUS_RETURN_IF_ERROR(keep(after));
   }
-  restore(after);
-  return Status::ok();
+  return restore(after);
 }
 
 Result<Tensor> Session::gradient(const std::string &weight) const {
@@ -158,7 +184,10 @@ Result<Tensor> Session::gradient(const std::string &weight) const {
     for (int64_t extent : parameter.shape)
       elements *= extent;
     result.data.resize(static_cast<size_t>(elements) * 4);
-    std::memcpy(result.data.data(), impl_->gradients + parameter.offset, result.data.size());
+    OTODUS_RETURN_IF_ERROR(impl_->stream->read(result.data.data(),
+                                               impl_->gradients + parameter.offset,
+                                               result.data.size()));
+    OTODUS_RETURN_IF_ERROR(impl_->stream->synchronise());
     return result;
   }
   return Status(Code::Usage, "the model does not train a weight '" + weight + "'");
@@ -183,11 +212,12 @@ Status Session::setStateGradient(const std::string &name, const TensorView &valu
 Status Session::zeroGradients() {
   OTODUS_RETURN_IF_ERROR(impl_->allocateTraining());
   int64_t arena = std::max<int64_t>(16, impl_->program().arenaElements) * 4;
-  std::memset(impl_->gradients, 0, static_cast<size_t>(arena));
+  OTODUS_RETURN_IF_ERROR(impl_->stream->zero(impl_->gradients, static_cast<size_t>(arena)));
   for (size_t i = 0; i < impl_->stateGradients.size(); ++i)
-    std::memset(impl_->stateGradients[i], 0,
-                static_cast<size_t>(impl_->program().states[i].bytes() * impl_->batch));
-  return Status::ok();
+    OTODUS_RETURN_IF_ERROR(impl_->stream->zero(
+        impl_->stateGradients[i],
+        static_cast<size_t>(impl_->program().states[i].bytes() * impl_->batch)));
+  return impl_->stream->synchronise();
 }
 
 Status Session::setScalar(int64_t index, float value) {
@@ -196,8 +226,8 @@ Status Session::setScalar(int64_t index, float value) {
                                    std::to_string(formats::kTrainingScalars) + ", found " +
                                    std::to_string(index));
   OTODUS_RETURN_IF_ERROR(impl_->allocateTraining());
-  impl_->scalars[index] = value;
-  return Status::ok();
+  OTODUS_RETURN_IF_ERROR(impl_->stream->write(impl_->scalars + index, &value, 4));
+  return impl_->stream->synchronise();
 }
 
 } // namespace otodus::runtime

@@ -50,13 +50,14 @@ struct Session::Impl {
     const formats::Function *function = nullptr;
     std::vector<Step> steps;
     std::vector<void *> pointers;
+    std::vector<void *> buffers; ///< on the device, one per Function::buffers
     std::vector<std::byte *> inputs, outputs; ///< on the device
     /// Where the host writes inputs and reads outputs: the same, or in `staging`.
     std::vector<std::byte *> hostInputs, hostOutputs;
     FunctionMemory memory; ///< where inputs and outputs lie
     int64_t capacity = 0; ///< steps that the bound memory has room for, 0: not bound
     int64_t length = 0;   ///< steps for which kernels, items and maps are chosen, 0: none
-    Memory own;           ///< Traits::checksMemory: its scratch memory
+    Memory own; ///< its scratch memory, where it is not shared: see bindAll and bind
     std::unique_ptr<Recording> recording;
     RecordingKey recorded, last; ///< of `recording`; of the last piece
   };
@@ -104,7 +105,6 @@ struct Session::Impl {
   // Running.
   Status runPiece(Plan &plan, int64_t length, const std::vector<bool> &outputs);
   Status enqueue(Plan &plan, int64_t length, const std::vector<bool> &outputs);
-  Status forgetScratch(Plan &plan, int64_t length);
   void note();
 
   Status allocateTraining();

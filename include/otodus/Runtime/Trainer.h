@@ -22,6 +22,8 @@ struct TrainerOptions {
   /// Longest piece that is run at once, in steps. A row of several pieces costs one more
   /// forward of all but its last piece and keeps the activations of one piece only.
   int64_t maxPiece = int64_t(1) << 31;
+  /// Which device to open, by DeviceOptions::target; "": what the artefact has code for.
+  DeviceOptions device;
   /// Functions in place of the artefact's code, for tests.
   std::shared_ptr<const Image> image;
 };

@@ -85,8 +85,6 @@ private:
         return failure();
       break;
     case mega::RowRole::Accumulation:
-      if (!emitters.accumulation)
-        return group.emitOpError("is a part of training, which has kernels for CPUs alone");
       if (failed(record(emitters.accumulation(group, module, base))))
         return failure();
       break;

@@ -258,9 +258,7 @@ private:
     auto weightType = cast<RankedTensorType>(weight.getType());
     if (kernel.operandNumber(weight) < 0)
       return op->emitOpError("expects its weight to be an operand of the group");
-    bool panels = matrices == MatrixLayout::Panels;
-    if (!panels && kind != StringRef("panels"))
-      return op->emitOpError("has no kernel for this target");
+    bool panels = matrices == MatrixLayout::Panels, transposed = kind == StringRef("transposed");
     bool pairs = panels && weightType.getElementType().isBF16();
     Value a = convertTo(value(input), weightType.getElementType());
 
@@ -271,9 +269,13 @@ private:
     buffer.rows = widthOf(outType);
     buffer.columns = widthOf(inType);
     buffer.dtype = dtypeOf(weightType);
-    // Panels: [n blocks…, k blocks…, 32, 32], pairs along k adjacent for bf16. Tables: [n…, k…].
-    SmallVector<int64_t> shape(ArrayRef(nShape).drop_back(panels));
-    llvm::append_range(shape, ArrayRef(kShape).drop_back(panels));
+    // Panels: [n blocks…, k blocks…, 32, 32], pairs along k adjacent for bf16. Tables lie as W does:
+    // [n…, k…], or [k…, n…] where the product takes its transpose.
+    bool termsFirst = transposed && !panels;
+    if (termsFirst)
+      std::swap(buffer.rows, buffer.columns);
+    SmallVector<int64_t> shape(ArrayRef(termsFirst ? kShape : nShape).drop_back(panels));
+    llvm::append_range(shape, ArrayRef(termsFirst ? nShape : kShape).drop_back(panels));
     if (panels) {
       shape.push_back(pairs ? kLanes / 2 : kLanes);
       shape.push_back(pairs ? kLanes * 2 : kLanes);
@@ -289,10 +291,13 @@ private:
         exprs.push_back(b.getAffineDimExpr(d));
       return exprs;
     };
-    SmallVector<AffineExpr> aExprs = dims(0, 2), wExprs = dims(2, n - panels),
-                            outExprs = dims(0, 2 + n);
+    SmallVector<AffineExpr> aExprs = dims(0, 2), outExprs = dims(0, 2 + n), wExprs;
     llvm::append_range(aExprs, dims(2 + n, k));
-    llvm::append_range(wExprs, dims(2 + n, k - panels));
+    if (termsFirst)
+      wExprs = dims(2 + n, k);
+    llvm::append_range(wExprs, dims(2, n - panels));
+    if (!termsFirst)
+      llvm::append_range(wExprs, dims(2 + n, k - panels));
     if (panels) {
       AffineExpr lane = b.getAffineDimExpr(1 + n), ki = b.getAffineDimExpr(rank - 1);
       wExprs.push_back(pairs ? ki.floorDiv(2) : ki);

@@ -104,10 +104,9 @@ struct KernelEmitters {
   using EmitForRows = mlir::FailureOr<mlir::func::FuncOp> (mega::GroupOp, mlir::ModuleOp,
                                                            const std::string &name,
                                                            int64_t rowTile);
-  std::function<Emit> stream, gather;
+  std::function<Emit> stream, gather, accumulation;
   /// Null where attention itself adds new keys and values to the open chunk.
   std::function<Emit> append;
-  std::function<Emit> accumulation; ///< null: there are no such kernels
   std::function<EmitForRows> attention;
   MatrixLayout matrices = MatrixLayout::Panels;
 };

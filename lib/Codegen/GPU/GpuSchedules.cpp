@@ -27,14 +27,24 @@ namespace {
 /// Value columns of a block of attention: every share computes the scores again.
 constexpr int64_t kAttentionColumns = 256;
 
+/// Products of rows with a matrix: their operands are the rows and the matrix.
+bool isProduct(Operation &op) { return isa<mega::LinearOp, mega::LinearInputGradientOp>(op); }
+auto productsOf(mega::GroupOp group) {
+  return llvm::make_filter_range(*group.getBody(0), isProduct);
+}
+
 bool isBF16(mega::GroupOp group) {
-  for (auto linear : group.getBody(0)->getOps<mega::LinearOp>())
-    return getElementTypeOrSelf(linear.getWeight().getType()).isBF16();
+  for (Operation &product : productsOf(group))
+    return getElementTypeOrSelf(product.getOperand(1).getType()).isBF16();
   return getElementTypeOrSelf(group.getResult(0).getType()).isBF16();
 }
 
-bool hasProduct(mega::GroupOp group) {
-  return !group.getBody(0)->getOps<mega::LinearOp>().empty();
+bool hasProduct(mega::GroupOp group) { return !productsOf(group).empty(); }
+
+/// A product that reads its matrix across the terms: lanes that share out the terms, as products of
+/// few rows have them, would read single elements.
+bool readsAcross(mega::GroupOp group) {
+  return !group.getBody(0)->getOps<mega::LinearInputGradientOp>().empty();
 }
 
 int64_t widthOfHead(mega::GroupOp group) {
@@ -55,9 +65,9 @@ int64_t threadsFor(bool mma, int64_t rows, ArrayRef<int64_t> columns, int64_t li
 bool areSummed(mega::GroupOp group) {
   llvm::SmallPtrSet<Operation *, 8> common;
   bool first = true;
-  for (auto linear : group.getBody(0)->getOps<mega::LinearOp>()) {
+  for (Operation &product : productsOf(group)) {
     llvm::SmallPtrSet<Operation *, 8> chain;
-    Value value = linear.getResult();
+    Value value = product.getResult(0);
     while (value.hasOneUse()) {
       auto add = dyn_cast<arith::AddFOp>(*value.getUsers().begin());
       if (!add)
@@ -90,8 +100,8 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
   }
   int64_t ring = 0, sums = 0, own = 0;
   bool summed = areSummed(group);
-  for (auto linear : group.getBody(0)->getOps<mega::LinearOp>()) {
-    int64_t terms = widthOf(linear.getInput().getType()).padded();
+  for (Operation &product : productsOf(group)) {
+    int64_t terms = widthOf(product.getOperand(0).getType()).padded();
     int64_t columns = *schedule.getColumnBlock();
     int64_t c = 4 * rows * gpu::accumulatorPitch(columns);
     own += summed ? 0 : sums; // C of all products but the last
@@ -162,8 +172,8 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
   int64_t columns = field([](mega::ScheduleAttr s) { return s.getColumnBlock(); },
                           whole || !products ? width : shareOf(width, bf16 ? 128 : 64));
   int64_t terms = kLanes;
-  if (bf16 && llvm::all_of(group.getBody(0)->getOps<mega::LinearOp>(), [](mega::LinearOp op) {
-        return widthOf(op.getInput().getType()).padded() % 64 == 0;
+  if (bf16 && llvm::all_of(productsOf(group), [](Operation &op) {
+        return widthOf(op.getOperand(0).getType()).padded() % 64 == 0;
       }))
     terms = 64;
   terms = field([](mega::ScheduleAttr s) { return s.getKTile(); }, terms);
@@ -181,6 +191,8 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
   SmallVector<int64_t> wanted, kept;
   if (tiles)
     wanted.assign(tiles.asArrayRef().begin(), tiles.asArrayRef().end());
+  else if (products && readsAcross(group))
+    wanted = {16, 64};
   else if (products)
     wanted = {1, 4, 16, bf16 && !whole ? 128 : 64};
   else
@@ -193,6 +205,10 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
   };
   group.setScheduleAttr(schedule(wanted));
   for (int64_t rows : wanted) {
+    if (rows <= gpu::kDotRows && readsAcross(group))
+      return group.emitOpError("expects row_tiles of more than ")
+             << gpu::kDotRows << " rows, since linear_input_gradient reads its matrix across the "
+             << "terms, but got " << rows;
     mega::ScheduleAttr own = gpuScheduleOf(group, rows);
     if (!own)
       return group.emitOpError("cannot share tiles of ")
@@ -247,6 +263,7 @@ struct ChooseGpuSchedule : impl::ChooseGpuScheduleBase<ChooseGpuSchedule> {
       return failure();
     switch (roleOf(group)) {
     case RowRole::Gather:
+    case RowRole::Accumulation:
       return success(); // nothing to decide
     case RowRole::Stream:
       return chooseStream(group, chip);
@@ -274,6 +291,9 @@ struct BuildGpuKernels : impl::BuildGpuKernelsBase<BuildGpuKernels> {
     };
     emitters.gather = emitGpuGatherKernel;
     emitters.attention = emitGpuAttentionKernel;
+    emitters.accumulation = [&](mega::GroupOp group, ModuleOp module, const std::string &name) {
+      return emitGpuAccumulationKernel(group, module, name, *chip);
+    };
     if (failed(buildKernels(getOperation(), emitters)))
       return signalPassFailure();
     // Variants differ in more than their rows.

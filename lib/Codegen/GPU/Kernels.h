@@ -27,6 +27,13 @@ mlir::FailureOr<mlir::func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group,
                                                            const std::string &name,
                                                            int64_t rowTile);
 
+/// One op of the role Accumulation: a sum over rows, part of the loss or of the optimizer
+/// (AccumulationKernel.cpp says which file has which op).
+mlir::FailureOr<mlir::func::FuncOp> emitGpuAccumulationKernel(mega::GroupOp group,
+                                                              mlir::ModuleOp module,
+                                                              const std::string &name,
+                                                              const Chip &chip);
+
 /// The schedule of one variant of a group: few rows take fewer columns and threads.
 mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile);
 

@@ -1,0 +1,288 @@
+//===- LossKernels.cpp - Cross-entropy over the vocabulary -----------------===//
+//
+// Logits are computed a tile at a time, forward and, again, in both halves of the backward step: what is in memory of
+// them is a tile in shared memory (spec 3.8). The two halves are one kernel with its operands exchanged: a block owns
+// some lines of one of them (rows of x, or tokens of W) and walks the lines of the other,
+//
+//   S = owned walkedᵀ        G = scale (softmax - [v = target])        sums += G walked  
+//
+// with the sums of the owned lines in registers. What does not fit there is shared out by columns; every share
+// computes the logits again.
+//
+//===----------------------------------------------------------------------===//
+
+#include "BlockKernel.h"
+#include "ProductTile.h"
+
+#include "Codegen/Common/Schedules.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+
+namespace otodus::gpu {
+namespace {
+
+constexpr int64_t kTerms = 32;      ///< of a stage of the logits' product
+constexpr int64_t kStages = 3;
+constexpr int64_t kPitch = kTerms + 4; ///< so that eight lines read together meet no bank twice
+
+/// Lines of a matrix in global memory: rows of x or of W.
+struct Lines {
+  Value memref, count;
+  int64_t stride = 0;
+};
+
+class Loss {
+public:
+  Loss(BlockKernel &k, Value input, Value weight, Value targets)
+      : k(k), s(k.s), b(k.b), loc(k.loc), width(widthOf(input.getType())),
+        size(cast<RankedTensorType>(weight.getType()).getDimSize(0)),
+        targets(k.operand(targets)) {
+    KernelBuffer buffer;
+    buffer.kind = "table";
+    buffer.sources = {k.kernel.operandNumber(weight)};
+    buffer.rows = {1, size};
+    buffer.columns = width;
+    table = {k.kernel.parameter(buffer, k.f32), Value(), width.padded()};
+    x = {k.operand(input), k.rows(), rowStrideOf(width, dtypeOf(input.getType()))};
+  }
+
+  LogicalResult forward(mega::LinearCrossEntropyOp op);
+  LogicalResult inputGradient(mega::LossInputGradientOp op);
+  LogicalResult weightGradient(mega::LossWeightGradientOp op);
+
+private:
+  /// Where line `line` starts; lines beyond the last repeat it.
+  Value lineAt(const Lines &of, Value line) {
+    return s.mul(s.min(line, s.sub(of.count, s.index(1))), of.stride);
+  }
+
+  /// Leaves owned[firstOwned + i] · walked[firstWalked + j] in `scores`, and the block together.
+  void product(const Lines &owned, Value firstOwned, int64_t ownedTile, const Lines &walked,
+               Value firstWalked, int64_t walkedTile, Accumulator scores) {
+    int64_t slotA = ownedTile * kPitch, slotB = walkedTile * kPitch;
+    if (!ringA) {
+      ringA = s.shared(kStages * slotA, k.f32, "operands0.a");
+      ringB = s.shared(kStages * slotB, k.f32, "operands0.a");
+      OperandTiles layout{ownedTile, kPitch, walkedTile, kPitch, false, false};
+      registers = makeFmaTile(ownedTile, walkedTile, kTerms, layout, k.threads(), s);
+    }
+    SmallVector<Value> sums = k.ring(
+        s.index(width.padded() / kTerms), kStages, registers->zero(),
+        [&](Value step, Value slot) {
+          auto bring = [&](Value ring, int64_t size, int64_t lines, const Lines &from, Value first) {
+            k.copyLines(ring, s.mul(slot, size), kPitch, lines, kTerms, from.memref,
+                        [&](Value line) {
+                          return std::pair(
+                              s.add(lineAt(from, s.add(first, line)), s.mul(step, kTerms)),
+                              Value());
+                        });
+          };
+          bring(ringA, slotA, ownedTile, owned, firstOwned);
+          bring(ringB, slotB, walkedTile, walked, firstWalked);
+        },
+        [&](Value, Value slot, ValueRange carried) {
+          return registers->accumulate(s.sharedPointer(ringA, s.mul(slot, slotA)),
+                                       s.sharedPointer(ringB, s.mul(slot, slotB)), carried);
+        });
+    registers->store(sums, scores);
+    s.barrier();
+  }
+
+  struct Backward {
+    Lines owned, walked;
+    bool ownsRows = false; ///< of x; the other half owns tokens
+    Value logSum, scalars;
+  };
+  /// `write(line, column, sums)`: what a thread has of an owned line, which exists.
+  LogicalResult backward(Operation *op, Backward plan, formats::Extent grid,
+                         function_ref<void(Value, Value, Value, int64_t)> write);
+
+  BlockKernel &k;
+  SimtBuilder &s;
+  OpBuilder &b;
+  Location loc;
+  formats::Width width;
+  int64_t size;
+  Value targets;
+  Lines table, x;
+  Value ringA, ringB;
+  std::unique_ptr<RegisterTile> registers;
+};
+
+LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
+  constexpr int64_t kRows = 64, kTokens = 128, kThreads = 256, kWarps = kThreads / kWarp;
+  Value nll = k.result(op.getNll()), logSum = k.result(op.getLogSum());
+  Value tiles = s.div(s.add(k.rows(), kRows - 1), kRows);
+  SmallVector<Value> block = k.open({OpFoldResult(tiles)}, kThreads);
+  table.count = s.index(size);
+  Value first = s.mul(block[0], kRows);
+  Accumulator scores{s.shared(kRows * accumulatorPitch(kTokens), k.f32),
+                     accumulatorPitch(kTokens)};
+  // Of every row: the largest logit so far, the sum of exponentials relative to it, the target's.
+  Value tops = s.shared(kRows, k.f32), sums = s.shared(kRows, k.f32), hits = s.shared(kRows, k.f32);
+  double lowest = -std::numeric_limits<double>::infinity();
+  s.loop(s.thread(), s.index(kRows), s.index(kThreads), [&](Value row) {
+    s.store(s.f32(lowest), tops, row);
+    s.store(s.f32(0), sums, row);
+    s.store(s.f32(0), hits, row);
+  });
+  auto targetOf = [&](Value row) {
+    Value at = s.min(s.add(first, row), s.sub(k.rows(), s.index(1)));
+    return k.load(targets, at);
+  };
+  Value isFirst = k.equal(s.lane(), s.index(0));
+  k.reduce(s.index(0), s.index(size), kTokens, {}, [&](Value from, ValueRange) {
+    product(x, first, kRows, table, from, kTokens, scores);
+    s.loop(s.warp(), s.index(kRows), s.index(kWarps), [&](Value row) {
+      Value top = k.load(tops, row), sum = k.load(sums, row), target = targetOf(row);
+      SmallVector<Value> logits;
+      Value tileTop;
+      for (int64_t at = 0; at < kTokens; at += kWarp) {
+        Value column = s.add(s.lane(), at), token = s.add(from, column);
+        Value v = k.load(scores.memref, s.add(s.mul(row, scores.pitch), column));
+        s.when(k.equal(s.i32(token), target), [&] { s.store(v, hits, row); });
+        if (size % kTokens)
+          v = k.select(s.less(token, s.index(size)), v, s.f32(lowest));
+        logits.push_back(v);
+        tileTop = tileTop ? Value(arith::MaxNumFOp::create(b, loc, tileTop, v)) : v;
+      }
+      tileTop = s.overLanes(tileTop, [&](Value p, Value q) -> Value {
+        return arith::MaxNumFOp::create(b, loc, p, q);
+      });
+      // Every tile has a token, so newTop is finite; top is -inf before the first.
+      Value newTop = arith::MaxNumFOp::create(b, loc, top, tileTop), part;
+      for (Value v : logits) {
+        Value e = math::ExpOp::create(b, loc, k.subf(v, newTop));
+        part = part ? k.addf(part, e) : e;
+      }
+      part = s.overLanes(part, [&](Value p, Value q) { return k.addf(p, q); });
+      Value rescale = math::ExpOp::create(b, loc, k.subf(top, newTop));
+      s.warpBarrier(); // every lane has read what the first one now overwrites
+      s.when(isFirst, [&] {
+        s.store(newTop, tops, row);
+        s.store(k.fma(sum, rescale, part), sums, row);
+      });
+    });
+    s.barrier(); // the next product's sums lie where these were read
+    return SmallVector<Value>();
+  });
+  s.when(s.less(s.thread(), s.min(s.sub(k.rows(), first), s.index(kRows))), [&] {
+    Value row = s.add(first, s.thread());
+    Value sum = k.addf(math::LogOp::create(b, loc, k.load(sums, s.thread())),
+                       k.load(tops, s.thread()));
+    if (logSum)
+      s.store(sum, logSum, row);
+    if (!nll)
+      return;
+    Value counts = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, k.load(targets, row),
+                                         s.i32(int64_t(0)));
+    s.store(k.select(counts, k.subf(sum, k.load(hits, s.thread())), s.f32(0)), nll, row);
+  });
+  k.close({{formats::Symbol::Rows, 1, kRows}});
+  return success();
+}
+
+LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
+                             function_ref<void(Value, Value, Value, int64_t)> write) {
+  constexpr int64_t kOwned = 32, kWalked = 64, kPart = 8; // lines; of a stage of the second product
+  // 64 sums a thread.
+  int64_t padded = width.padded(), columns = shareOf(padded, 1024);
+  int64_t threads = columns > 512 ? 512 : 256, shares = padded / columns;
+  std::optional<OuterTile> tile = OuterTile::make(kOwned, columns, threads);
+  if (!tile)
+    return op->emitOpError("cannot share a tile of ")
+           << kOwned << " x " << columns << " among " << threads << " threads";
+  Value count = plan.ownsRows ? k.rows() : s.index(size);
+  OpFoldResult tiles = b.getIndexAttr((size + kOwned - 1) / kOwned);
+  if (plan.ownsRows)
+    tiles = s.div(s.add(count, kOwned - 1), kOwned);
+  SmallVector<Value> block = k.open({tiles, b.getIndexAttr(shares)}, threads);
+  Lines owned = plan.owned, walked = plan.walked;
+  owned.count = count;
+  walked.count = plan.ownsRows ? s.index(size) : k.rows();
+  Value first = s.mul(block[0], kOwned), firstColumn = s.mul(block[1], columns);
+
+  Accumulator scores{s.shared(kOwned * accumulatorPitch(kWalked), k.f32),
+                     accumulatorPitch(kWalked)};
+  constexpr int64_t kGradientPitch = kOwned + 4;
+  Value gradients = s.shared(kWalked * kGradientPitch, k.f32); // [walked][owned]
+  int64_t slot = kPart * columns, stages = 2;
+  Value ring = s.shared(stages * slot, k.f32, "operands0.b");
+  Value scale = k.load(plan.scalars, s.index(0));
+
+  SmallVector<Value> sums = k.reduce(
+      s.index(0), walked.count, kWalked, tile->zero(k), [&](Value from, ValueRange carried) {
+        product(owned, first, kOwned, walked, from, kWalked, scores);
+        s.loop(s.thread(), s.index(kOwned * kWalked), s.index(threads), [&](Value at) {
+          Value i = s.rem(at, kOwned), j = s.div(at, kOwned), walk = s.add(from, j);
+          Value own = s.add(first, i);
+          Value row = plan.ownsRows ? own : walk, token = plan.ownsRows ? walk : own;
+          Value known = s.min(row, s.sub(k.rows(), s.index(1))), target = k.load(targets, known);
+          Value logit = k.load(scores.memref, s.add(s.mul(i, scores.pitch), j));
+          Value p = math::ExpOp::create(b, loc, k.subf(logit, k.load(plan.logSum, known)));
+          p = k.subf(p, k.select(k.equal(s.i32(token), target), s.f32(1), s.f32(0)));
+          // Neither targets that do not count nor lines beyond the last have a part.
+          Value counts = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, target,
+                                               s.i32(int64_t(0)));
+          counts = arith::AndIOp::create(b, loc, counts, s.less(walk, walked.count));
+          s.store(k.select(counts, k.mulf(p, scale), s.f32(0)), gradients,
+                  s.add(s.mul(j, kGradientPitch), i));
+        });
+        s.barrier();
+        return k.ring(
+            s.index(kWalked / kPart), stages, carried,
+            [&](Value step, Value at) {
+              k.copyLines(ring, s.mul(at, slot), columns, kPart, columns, walked.memref,
+                          [&](Value line) {
+                            Value number = s.add(from, s.add(s.mul(step, kPart), line));
+                            return std::pair(s.add(lineAt(walked, number), firstColumn), Value());
+                          });
+            },
+            [&](Value step, Value at, ValueRange before) {
+              return tile->accumulate(k, gradients, s.mul(step, kPart * kGradientPitch),
+                                      kGradientPitch, ring, s.mul(at, slot), columns, kPart,
+                                      before);
+            });
+      });
+  tile->each(k, sums, [&](Value line, Value column, Value v) {
+    Value own = s.add(first, line);
+    s.when(s.less(own, count),
+           [&] { write(own, s.add(firstColumn, column), v, tile->count()); });
+  });
+  k.close({grid, {formats::Symbol::One, shares, 1}});
+  return success();
+}
+
+LogicalResult Loss::inputGradient(mega::LossInputGradientOp op) {
+  Backward plan{x, table, true, k.operand(op.getLogSum()), k.operand(op.getScalars())};
+  Value dx = k.result(op.getDinput());
+  return backward(op, plan, {formats::Symbol::Rows, 1, 32},
+                  [&](Value row, Value column, Value v, int64_t) {
+                    s.store(v, dx, s.add(k.rowAt(row, op.getDinput().getType()), column));
+                  });
+}
+
+LogicalResult Loss::weightGradient(mega::LossWeightGradientOp op) {
+  Backward plan{table, x, false, k.operand(op.getLogSum()), k.operand(op.getScalars())};
+  Value sum = k.operand(op.getDweight());
+  return backward(op, plan, {formats::Symbol::One, (size + 31) / 32, 1},
+                  [&](Value token, Value column, Value v, int64_t count) {
+                    k.addColumns(v, sum, s.mul(token, width.logical()), width, column, count);
+                  });
+}
+
+} // namespace
+
+LogicalResult emitLossKernel(BlockKernel &k, Operation *op) {
+  if (auto forward = dyn_cast<mega::LinearCrossEntropyOp>(op))
+    return Loss(k, forward.getInput(), forward.getWeight(), forward.getTargets()).forward(forward);
+  if (auto input = dyn_cast<mega::LossInputGradientOp>(op))
+    return Loss(k, input.getInput(), input.getWeight(), input.getTargets()).inputGradient(input);
+  auto weight = cast<mega::LossWeightGradientOp>(op);
+  return Loss(k, weight.getInput(), weight.getWeight(), weight.getTargets()).weightGradient(weight);
+}
+
+} // namespace otodus::gpu
