@@ -20,6 +20,12 @@ FailureOr<func::FuncOp> emitGpuAccumulationKernel(mega::GroupOp group, ModuleOp 
     for (Value operand : op->getOperands())
       if (getElementTypeOrSelf(operand.getType()).isBF16())
         return op->emitOpError("has kernels for f32 alone, but got ") << operand.getType();
+    if (auto norm = dyn_cast<mega::TimestepNormGradientOp>(op))
+      return emitGpuTimestepNormGradient(kernel, norm, chip);
+    if (auto cema = dyn_cast<mega::CemaGradientOp>(op))
+      return emitGpuCemaGradient(kernel, cema, chip);
+    if (isa<mega::ChunkPanelsOp, mega::ChunkQueryGradientOp, mega::ChunkKeyGradientOp>(op))
+      return emitGpuAttentionGradient(kernel, op);
     gpu::BlockKernel k(kernel);
     if (auto product = dyn_cast<mega::LinearWeightGradientOp>(op))
       return gpu::emitWeightGradientKernel(k, product);

@@ -33,6 +33,13 @@ mlir::FailureOr<mlir::func::FuncOp> emitGpuAccumulationKernel(mega::GroupOp grou
                                                               mlir::ModuleOp module,
                                                               const std::string &name,
                                                               const Chip &chip);
+/// Backward steps of timestep_norm, cema and chunk attention: the work of `kernel`, whose group is
+/// `op` alone.
+mlir::LogicalResult emitGpuTimestepNormGradient(KernelEmitter &kernel,
+                                                mega::TimestepNormGradientOp op, const Chip &chip);
+mlir::LogicalResult emitGpuCemaGradient(KernelEmitter &kernel, mega::CemaGradientOp op,
+                                        const Chip &chip);
+mlir::LogicalResult emitGpuAttentionGradient(KernelEmitter &kernel, mlir::Operation *op);
 
 /// The schedule of one variant of a group: few rows take fewer columns and threads.
 mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile);

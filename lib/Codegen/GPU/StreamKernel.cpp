@@ -314,6 +314,13 @@ Value StreamKernel::vectorWeight(Value value, formats::Width columns) {
   return kernel.parameter(buffer, f32);
 }
 
+Value StreamKernel::ownResult(Value value) {
+  for (auto [i, yielded] : llvm::enumerate(kernel.group.getYield().getOperands()))
+    if (yielded == value)
+      return kernel.resultParameter(i, getElementTypeOrSelf(value.getType()));
+  return {};
+}
+
 bool StreamKernel::isLastUse(Value value) const { return value.hasOneUse(); }
 
 //===----------------------------------------------------------------------===//
@@ -329,11 +336,11 @@ static bool isActivation(Value value) {
 
 LogicalResult StreamKernel::collectOps() {
   for (Operation &op : kernel.group.getBody(0)->without_terminator()) {
-    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
-      ops.push_back(emitTimestepNorm(norm, *this));
-    else if (auto cema = dyn_cast<mega::CemaOp>(op))
-      ops.push_back(form == StreamForm::Blocks ? emitCemaBlocks(cema, *this)
-                                               : emitCema(cema, *this));
+    if (isa<mega::TimestepNormOp, mega::TimestepNormSavingOp>(op))
+      ops.push_back(emitTimestepNorm(&op, *this));
+    else if (isa<mega::CemaOp, mega::CemaSavingOp>(op))
+      ops.push_back(form == StreamForm::Blocks ? emitCemaBlocks(cast<mega::CemaOp>(op), *this)
+                                               : emitCema(&op, *this));
     else if (auto scan = dyn_cast<mega::ScanOp>(op))
       ops.push_back(emitScan(scan, *this));
     else
@@ -348,6 +355,8 @@ bool StreamKernel::storeResults(size_t number) {
   for (auto [i, yielded] : llvm::enumerate(kernel.group.getYield().getOperands()))
     if (yielded.getDefiningOp() == &op && isActivation(yielded)) {
       Value from = tiles.lookup(yielded);
+      if (!from) // the op has written it
+        continue;
       storeTile(from, i, yielded.getType());
       inPlace |= liesByChannels(from) ||
                  llvm::any_of(loaded, [&](Value value) { return tiles.lookup(value) == from; });
@@ -408,7 +417,7 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(times.getBody());
-    Value time = times.getInductionVar();
+    time = times.getInductionVar();
     steps = arith::MinUIOp::create(b, loc, sub(length, time), index(timeTile));
     firstRow = add(mul(sequence, length), time);
     if (ahead)
@@ -448,18 +457,23 @@ LogicalResult StreamKernel::run(int64_t sharedBytes) {
 int64_t gpuTimeTile(mega::GroupOp group, int64_t channelTile, const Chip &chip) {
   // Four bytes for a feature of every operand and result that may lie in a tile, and what the
   // norms keep for each step and group: five f32, two f64 and a count.
-  int64_t perStep = 0;
+  int64_t perStep = 0, steps = 64;
   for (Operation &op : group.getBody(0)->without_terminator()) {
     perStep += 2 * 4 * (channelTile + 8);
     if (auto scan = dyn_cast<mega::ScanOp>(op))
       perStep += 4 * (channelTile + 8) * scan.getInputs().size();
-    if (auto norm = dyn_cast<mega::TimestepNormOp>(op)) {
-      int64_t groups = norm.getGroups(), width = widthOf(norm.getOutput().getType()).inner;
+    auto addNorm = [&](int64_t groups) {
+      int64_t width = widthOf(op.getResult(0).getType()).inner;
       groups = std::min(groups, std::max<int64_t>(1, channelTile / (width / groups)));
       perStep += (5 * 4 + 2 * 8 + 4) * groups;
-    }
+    };
+    if (auto norm = dyn_cast<mega::TimestepNormOp>(op))
+      addNorm(norm.getGroups());
+    else if (auto norm = dyn_cast<mega::TimestepNormSavingOp>(op))
+      addNorm(norm.getGroups());
+    else if (isa<mega::CemaSavingOp>(op))
+      steps = kMarkedSteps; // it saves at the start of a tile
   }
-  int64_t steps = 64;
   while (steps > 1 && steps * perStep + 4096 > chip.sharedPerBlock)
     steps /= 2;
   return steps;

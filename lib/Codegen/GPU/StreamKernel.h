@@ -116,6 +116,8 @@ public:
   /// Runs `body` for 0 <= i < count, shared out over the threads of the block. `rare`: what only
   /// the number of the thread decides is computed here, not kept in registers throughout the call.
   void forThreads(mlir::Value count, llvm::function_ref<void(mlir::Value)> body, bool rare = false);
+  /// Parameter for a result that the op writes itself; null if nobody outside the group reads it.
+  mlir::Value ownResult(mlir::Value value);
   /// Parameter for a weight of `columns` elements, as f32.
   mlir::Value vectorWeight(mlir::Value value, formats::Width columns);
 
@@ -134,6 +136,7 @@ public:
   // Inside `emit`:
   mlir::Value steps;    ///< steps of this time tile, <= timeTile
   mlir::Value firstRow; ///< row of its first step in row buffers
+  mlir::Value time;     ///< that step's number
 
 private:
   mlir::LogicalResult collectOps();
@@ -178,8 +181,9 @@ protected:
   StreamKernel &frame;
 };
 
-std::unique_ptr<StreamKernelOp> emitTimestepNorm(mega::TimestepNormOp op, StreamKernel &frame);
-std::unique_ptr<StreamKernelOp> emitCema(mega::CemaOp op, StreamKernel &frame);
+/// Also for the forms that save what the backward step reads.
+std::unique_ptr<StreamKernelOp> emitTimestepNorm(mlir::Operation *op, StreamKernel &frame);
+std::unique_ptr<StreamKernelOp> emitCema(mlir::Operation *op, StreamKernel &frame);
 std::unique_ptr<StreamKernelOp> emitCemaBlocks(mega::CemaOp op, StreamKernel &frame);
 std::unique_ptr<StreamKernelOp> emitScan(mega::ScanOp op, StreamKernel &frame);
 

@@ -51,6 +51,10 @@ protected:
 
   /// Inputs, states and modes of the recurrence, once.
   virtual LogicalResult describe() = 0;
+  /// At the start of every time tile, for every state: `at` is its offset in the states of a
+  /// sequence.
+  virtual void atTile(Value v, Value at) {}
+  virtual bool seesTiles() const { return false; }
   /// One step of one mode: from `inputs` and `states`, all f32, the new states; and `sum` with
   /// what is read added to it. `sum` is null in front of the first mode.
   virtual LogicalResult body(ArrayRef<Value> inputs, SmallVector<Value> &states, Value &sum) = 0;
@@ -84,6 +88,9 @@ private:
   Value perStep(const Input &input, Value t, const Share &share, int64_t k);
   Value blockOffset(Value channel, Value mode, int64_t parts, int64_t part);
   Value stateOffset(const State &state, const Share &share, int64_t k);
+  int64_t stateWords(const State &state) const {
+    return frame.width.padded() * modes * state.parts;
+  }
   Share shareOf(Value channel, int64_t chunk);
   void eachState(const Share &share, function_ref<void(const State &, Value, size_t)> body);
   SmallVector<Value> loadStates(const Share &share);
@@ -141,7 +148,7 @@ Value Recurrence::perStep(const Input &input, Value t, const Share &share, int64
 }
 
 Value Recurrence::stateOffset(const State &state, const Share &share, int64_t k) {
-  int64_t words = (frame.width.padded() * modes * state.parts * 4 + 63) / 64 * 16;
+  int64_t words = (stateWords(state) * 4 + 63) / 64 * 16;
   return add(mul(frame.sequence, index(words)),
              blockOffset(share.channel, add(share.mode, index(k)), state.parts, state.part));
 }
@@ -205,6 +212,13 @@ LogicalResult Recurrence::emit(MutableArrayRef<Value> carried) {
   frame.setTile(output, y);
   LogicalResult result = success();
   auto run = [&](const Share &share, ValueRange before, bool isFirst) {
+    if (seesTiles()) {
+      size_t number = 0;
+      for (int64_t k = 0; k < share.count; ++k)
+        for (const State &state : states)
+          atTile(before[number++], blockOffset(share.channel, add(share.mode, index(k)),
+                                               state.parts, state.part));
+    }
     FailureOr<SmallVector<Value>> after = walk(share, before, isFirst, y);
     if (succeeded(after))
       return *after;
@@ -338,9 +352,10 @@ LogicalResult Recurrence::steps(const Share &share, Value t, int64_t count,
 //===----------------------------------------------------------------------===//
 
 /// spec 3.2: y = omega x + Re Σ_k g h, h = q h + p x; its coefficients p, q and g are prepared.
-class Cema final : public Recurrence {
+/// `Op`: mega.cema, or mega.cema_saving.
+template <class Op> class Cema final : public Recurrence {
 public:
-  Cema(mega::CemaOp op, StreamKernel &frame) : Recurrence(frame), op(op) {}
+  Cema(Op op, StreamKernel &frame) : Recurrence(frame), op(op) {}
 
   SmallVector<Value> inputs() override { return {op.getInput()}; }
 
@@ -362,7 +377,37 @@ private:
     init = op.getInput();
     gain = frame.vectorWeight(op.getOmega(), frame.width);
     output = op.getOutput();
+    if constexpr (std::is_same_v<Op, mega::CemaSavingOp>) {
+      if (kMarkedSteps % frame.timeTile)
+        return op.emitOpError("expects time_tile to divide ")
+               << kMarkedSteps << ", but got " << frame.timeTile;
+      start = frame.ownResult(op.getStart());
+      marks = frame.ownResult(op.getMarks());
+    }
     return success();
+  }
+
+  /// The state before the first step goes to `start`, that before step 32 j of sequence b is
+  /// number b ⌊L / 32⌋ + j - 1 of `marks`.
+  bool seesTiles() const override { return start || marks; }
+  void atTile(Value v, Value at) override {
+    if constexpr (std::is_same_v<Op, mega::CemaSavingOp>) {
+      if (start)
+        ifThen(equal(frame.time, index(0)), [&] {
+          Type type = op.getStart().getType();
+          int64_t stride = rowStrideOf(widthOf(type), dtypeOf(type));
+          store(v, start, add(mul(frame.sequence, index(stride)), at));
+        });
+      Value counts = equal(rem(frame.time, kMarkedSteps), index(0));
+      counts = arith::AndIOp::create(b, loc, counts, less(index(0), frame.time));
+      if (marks)
+        ifThen(counts, [&] {
+          Value number = sub(div(frame.time, kMarkedSteps), index(1));
+          Value perSequence = div(frame.kernel.frame.length, kMarkedSteps);
+          number = add(mul(frame.sequence, perSequence), number);
+          store(v, marks, add(mul(number, index(frame.width.padded() * modes * 2)), at));
+        });
+    }
   }
 
   LogicalResult body(ArrayRef<Value> inputs, SmallVector<Value> &states, Value &sum) override {
@@ -376,7 +421,8 @@ private:
     return success();
   }
 
-  mega::CemaOp op;
+  Op op;
+  Value start, marks; ///< null: not asked for
 };
 
 //===----------------------------------------------------------------------===//
@@ -543,8 +589,10 @@ private:
 
 } // namespace
 
-std::unique_ptr<StreamKernelOp> emitCema(mega::CemaOp op, StreamKernel &frame) {
-  return std::make_unique<Cema>(op, frame);
+std::unique_ptr<StreamKernelOp> emitCema(Operation *op, StreamKernel &frame) {
+  if (auto saving = dyn_cast<mega::CemaSavingOp>(op))
+    return std::make_unique<Cema<mega::CemaSavingOp>>(saving, frame);
+  return std::make_unique<Cema<mega::CemaOp>>(cast<mega::CemaOp>(op), frame);
 }
 
 std::unique_ptr<StreamKernelOp> emitScan(mega::ScanOp op, StreamKernel &frame) {

@@ -31,9 +31,10 @@ namespace {
 constexpr int64_t kWarp = 32;
 constexpr int64_t kCountWords = 8; ///< i64 from one copy of a count to the next: 64 bytes
 
-class TimestepNorm final : public StreamKernelOp {
+/// `Op`: mega.timestep_norm, or mega.timestep_norm_saving.
+template <class Op> class TimestepNorm final : public StreamKernelOp {
 public:
-  TimestepNorm(mega::TimestepNormOp op, StreamKernel &frame) : StreamKernelOp(frame), op(op) {}
+  TimestepNorm(Op op, StreamKernel &frame) : StreamKernelOp(frame), op(op) {}
 
   SmallVector<Value> inputs() override { return {op.getInput()}; }
 
@@ -315,9 +316,20 @@ private:
         m = select(never, m0, m);
         v = select(never, v0, v);
       }
-      store(toF32(subf(m, toF64(load(first, at)))), shift, at);
+      Value offset = toF32(subf(m, toF64(load(first, at))));
+      store(offset, shift, at);
       Value shifted = toF32(addf(v, f64Constant(eps)));
-      store(math::RsqrtOp::create(b, loc, shifted, arith::FastMathFlags::afn), scale, at);
+      Value inverseDeviation =
+          math::RsqrtOp::create(b, loc, shifted, arith::FastMathFlags::afn);
+      store(inverseDeviation, scale, at);
+      if constexpr (std::is_same_v<Op, mega::TimestepNormSavingOp>) {
+        Value group = add(div(frame.channel, groupSize), g);
+        save(op.getShift(), t, group, offset);
+        save(op.getInverseDeviation(), t, group, inverseDeviation);
+        // The weight of the step stands behind the last group's.
+        Value isLast = equal(group, index(groups - 1));
+        ifThen(isLast, [&] { save(op.getShift(), t, index(groups), stepWeight(t, inverse)); });
+      }
       ifThen(equal(add(t, index(1)), frame.steps), [&] {
         Value slot = carrySlot(to, g);
         store(m, carry, slot);
@@ -326,6 +338,23 @@ private:
           ifThen(equal(g, index(0)), [&] { store(sums[2], countedAll, index(0)); });
       });
     });
+  }
+
+  /// Element `at` of step t of a result that the saving form adds.
+  void save(Value result, Value t, Value at, Value v) {
+    Value buffer = frame.ownResult(result);
+    if (!buffer)
+      return;
+    int64_t stride = rowStrideOf(widthOf(result.getType()), dtypeOf(result.getType()));
+    store(v, buffer, add(mul(add(frame.firstRow, t), index(stride)), at));
+  }
+  /// What step t counts for in the statistics after it: 1 / n, or 0 for padding.
+  Value stepWeight(Value t, Value inverse) {
+    Value share = toF32(inverse);
+    if (!mask)
+      return share;
+    Value byte = load(mask, add(frame.firstRow, t));
+    return select(equal(byte, zeroOf(byte.getType())), share, f32Constant(0));
   }
 
   void emitNormalise(Value x, Value y) {
@@ -416,7 +445,7 @@ private:
     return mul(copy, index(kCountWords));
   }
 
-  mega::TimestepNormOp op;
+  Op op;
   int64_t groupSize = 1, groups = 1, groupsOfTile = 1;
   Value mean, variance, count, mask, weight, bias;
   Value first, means, variances; ///< of one step; shared, f32 [steps][groups of the tile]
@@ -429,8 +458,11 @@ private:
 
 } // namespace
 
-std::unique_ptr<StreamKernelOp> emitTimestepNorm(mega::TimestepNormOp op, StreamKernel &frame) {
-  return std::make_unique<TimestepNorm>(op, frame);
+std::unique_ptr<StreamKernelOp> emitTimestepNorm(Operation *op, StreamKernel &frame) {
+  if (auto saving = dyn_cast<mega::TimestepNormSavingOp>(op))
+    return std::make_unique<TimestepNorm<mega::TimestepNormSavingOp>>(saving, frame);
+  return std::make_unique<TimestepNorm<mega::TimestepNormOp>>(cast<mega::TimestepNormOp>(op),
+                                                              frame);
 }
 
 } // namespace otodus
