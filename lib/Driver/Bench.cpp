@@ -10,6 +10,8 @@
 #include "OpenModel.h"
 #include "Output.h"
 
+#include "otodus/Formats/Launches.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -198,7 +200,14 @@ struct Phase {
 std::vector<Kind> kindsOf(const formats::Program &program, const formats::Function &function,
                           const std::vector<BenchCall> &pieces) {
   std::vector<Kind> kinds;
-  for (const formats::Launch &launch : function.launches) {
+  std::vector<std::vector<int>> chosen; // per piece
+  for (const BenchCall &piece : pieces)
+    chosen.push_back(formats::chooseVariants(function, piece.batch, piece.length));
+  for (size_t i = 0; i < function.launches.size(); ++i) {
+    const formats::Launch &launch = function.launches[i];
+    auto runs = [&](const std::vector<int> &ofPiece) { return ofPiece[i] != formats::kLeftOut; };
+    if (std::none_of(chosen.begin(), chosen.end(), runs))
+      continue;
     std::string name = launchKind(launch.name);
     auto kind =
         std::find_if(kinds.begin(), kinds.end(), [&](const Kind &k) { return k.name == name; });
@@ -209,7 +218,10 @@ std::vector<Kind> kindsOf(const formats::Program &program, const formats::Functi
     }
     std::vector<BenchProduct> products = productsOf(program, function, launch);
     bool allRows = launch.rowSymbol == formats::Symbol::Rows;
-    for (const BenchCall &piece : pieces) {
+    for (size_t p = 0; p < pieces.size(); ++p) {
+      if (!runs(chosen[p]))
+        continue;
+      const BenchCall &piece = pieces[p];
       ++kind->calls;
       LaunchWork work = workOf(program, function, launch, piece);
       kind->work += work;

@@ -17,6 +17,7 @@
 #include "Output.h"
 
 #include "otodus/Codegen/GPU/Chips.h"
+#include "otodus/Formats/Launches.h"
 #include "otodus/Target/Ptxas.h"
 
 #include <nlohmann/json.hpp>
@@ -35,37 +36,6 @@ struct Options {
   std::string format = "md", output;
   int64_t length = 4096;
 };
-
-/// factor * ceil(symbol / divisor), of all extents together.
-int64_t itemsOf(const formats::Variant &variant, const BenchCall &call) {
-  int64_t items = 1;
-  for (const formats::Extent &extent : variant.grid) {
-    int64_t symbol = extent.symbol == formats::Symbol::One      ? 1
-                     : extent.symbol == formats::Symbol::Batch  ? call.batch
-                     : extent.symbol == formats::Symbol::Length ? call.length
-                                                                : call.batch * call.length;
-    items *= extent.factor * ((symbol + extent.divisor - 1) / extent.divisor);
-  }
-  return items;
-}
-
-/// The variant that the runtime takes (formats::Launch).
-const formats::Variant &choose(const formats::Launch &launch, const BenchCall &call) {
-  int64_t rows = launch.rowSymbol == formats::Symbol::Batch ? call.batch : call.batch * call.length;
-  const formats::Variant *best = &launch.variants.front();
-  int64_t bestCost = INT64_MAX;
-  for (const formats::Variant &variant : launch.variants) {
-    if (variant.rowTile == 0)
-      return variant;
-    int64_t each = variant.tileCost ? variant.tileCost : variant.rowTile + formats::kRowTileCost;
-    int64_t cost = (rows + variant.rowTile - 1) / variant.rowTile * each;
-    if (cost < bestCost || (cost == bestCost && variant.rowTile > best->rowTile)) {
-      best = &variant;
-      bestCost = cost;
-    }
-  }
-  return *best;
-}
 
 /// Bytes of activations that the launch reads or writes, each once. One whose grid does not grow
 /// with the rows looks at one row of each sequence.
@@ -127,16 +97,21 @@ struct Explained {
     Json kinds = Json::object();
     double total = 0;
     int64_t launches = 0, layers = 0, ofLayers = 0;
-    for (const BenchCall &piece : cutCall(whole, function.chunk, INT64_MAX)) {
-      for (const formats::Launch &launch : function.launches) {
-        const formats::Variant &variant = choose(launch, piece);
+    std::vector<BenchCall> pieces = cutCall(whole, function.chunk, INT64_MAX);
+    for (const BenchCall &piece : pieces) {
+      std::vector<int> chosen = formats::chooseVariants(function, piece.batch, piece.length);
+      for (size_t i = 0; i < function.launches.size(); ++i) {
+        if (chosen[i] == formats::kLeftOut)
+          continue;
+        const formats::Launch &launch = function.launches[i];
+        const formats::Variant &variant = launch.variants[size_t(chosen[i])];
         auto entry = entries.find(variant.entry);
         if (entry == entries.end())
           continue;
         const KernelResources &r = resources.at(variant.entry);
         LaunchWork work = workOf(program, function, launch, piece);
         int64_t bytes = work.weightBytes + work.stateBytes + activationBytes(function, launch, variant, piece);
-        int64_t blocks = itemsOf(variant, piece);
+        int64_t blocks = formats::itemsOf(variant, piece.batch, piece.length);
         int64_t atOnce = std::max<int64_t>(
             1, chip.multiprocessors * blocksPerSM(chip, entry->second.threads, r.registers,
                                                   entry->second.sharedBytes + r.staticShared));
@@ -161,7 +136,12 @@ struct Explained {
       }
     }
     std::string first;
-    for (const formats::Launch &launch : function.launches) {
+    std::vector<int> chosen =
+        formats::chooseVariants(function, pieces.front().batch, pieces.front().length);
+    for (size_t i = 0; i < function.launches.size(); ++i) {
+      if (chosen[i] == formats::kLeftOut)
+        continue;
+      const formats::Launch &launch = function.launches[i];
       std::string kind = launchKind(launch.name);
       if (kind == launch.name)
         continue; // belongs to no layer

@@ -97,7 +97,8 @@ private:
   Offset<plan::Launch> pack(const Launch &l) {
     auto name = b.CreateString(l.name);
     auto variants = packAll(l.variants);
-    return plan::CreateLaunch(b, name, variants, b.CreateVector(l.buffers), uint8_t(l.rowSymbol));
+    return plan::CreateLaunch(b, name, variants, b.CreateVector(l.buffers), uint8_t(l.rowSymbol),
+                              l.covers, l.mostRows);
   }
   Offset<plan::Function> pack(const Function &f) {
     auto name = b.CreateString(f.name);
@@ -252,6 +253,8 @@ public:
     unpackAll(out.variants, l.variants(), [this](const plan::Variant &v) { return unpack(v); });
     out.buffers = numbers(l.buffers());
     out.rowSymbol = Symbol(l.row_symbol());
+    out.covers = l.covers();
+    out.mostRows = l.most_rows();
     return out;
   }
 

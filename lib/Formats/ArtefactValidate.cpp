@@ -327,6 +327,21 @@ Status checkLaunch(const Program &program, const Function &f, const Launch &l,
   return Status::ok();
 }
 
+/// A joint launch and the launches that it stands for.
+Status checkJoint(const Function &f, size_t i, const std::string &where) {
+  const Launch &l = f.launches[i];
+  if ((l.covers == 0) != (l.mostRows == 0) || l.covers < 0 || l.mostRows < 0)
+    return fault(where, "it covers " + std::to_string(l.covers) + " launches up to " +
+                            std::to_string(l.mostRows) + " rows");
+  if (uint64_t(l.covers) > f.launches.size() - i - 1)
+    return fault(where, "it covers " + std::to_string(l.covers) + " launches, but " +
+                            std::to_string(f.launches.size() - i - 1) + " follow");
+  for (size_t k = 1; k <= size_t(l.covers); ++k)
+    if (f.launches[i + k].covers)
+      return fault(where, "it covers another joint launch");
+  return Status::ok();
+}
+
 Status checkFunction(const Program &program, const Function &f,
                      const std::vector<Entries> &entries, const std::string &where) {
   for (bool output : {false, true}) {
@@ -356,9 +371,11 @@ Status checkFunction(const Program &program, const Function &f,
   for (size_t i = 0; i < f.buffers.size(); ++i)
     OTODUS_RETURN_IF_ERROR(
         checkBuffer(program, f, f.buffers[i], where + ", " + at("buffer", i, "")));
-  for (size_t i = 0; i < f.launches.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(checkLaunch(program, f, f.launches[i], entries,
-                                       where + ", " + at("launch", i, f.launches[i].name)));
+  for (size_t i = 0; i < f.launches.size(); ++i) {
+    std::string launch = where + ", " + at("launch", i, f.launches[i].name);
+    OTODUS_RETURN_IF_ERROR(checkLaunch(program, f, f.launches[i], entries, launch));
+    OTODUS_RETURN_IF_ERROR(checkJoint(f, i, launch));
+  }
   if (!f.launches.empty() && program.code.empty())
     return fault(where, "it launches kernels, but there is no code");
   return Status::ok();

@@ -40,6 +40,7 @@ void buildGpuKernelStage(OpPassManager &pm, const std::string &target) {
   functions.addPass(createCSEPass());
   functions.addPass(createTileGrid());
   addCleanup(functions);
+  pm.addPass(createJoinLaunches());
   addGate(pm, "kernel");
 }
 
@@ -57,6 +58,7 @@ void buildNVVMStage(OpPassManager &pm, const std::string &target) {
   OutlineBlockOptions outline;
   outline.target = target;
   pm.addPass(createOutlineBlock(outline));
+  pm.addPass(createJoinKernels());
   {
     OpPassManager &functions = pm.nest<func::FuncOp>();
     addCleanup(functions);

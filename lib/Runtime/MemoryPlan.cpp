@@ -15,25 +15,6 @@ using formats::Function;
 using formats::kRowSlack;
 using formats::Symbol;
 
-int64_t valueOf(Symbol symbol, int64_t batch, int64_t length) {
-  switch (symbol) {
-  case Symbol::One:
-    return 1;
-  case Symbol::Batch:
-    return batch;
-  case Symbol::Length:
-    return length;
-  case Symbol::Rows:
-    return batch * length;
-  }
-  return 1;
-}
-
-int64_t valueOf(const formats::Extent &extent, int64_t batch, int64_t length) {
-  int64_t value = valueOf(extent.symbol, batch, length);
-  return extent.factor * ((value + extent.divisor - 1) / extent.divisor);
-}
-
 int64_t paddedRows(int64_t rows) { return roundUp(rows, kRowSlack) + kRowSlack; }
 
 int64_t rowsOf(const Argument &argument, int64_t batch, int64_t length) {

@@ -7,7 +7,7 @@
 
 #pragma once
 
-#include "otodus/Formats/Artefact.h"
+#include "otodus/Formats/Launches.h"
 #include "otodus/Formats/Status.h"
 #include "otodus/Runtime/Device.h"
 
@@ -19,10 +19,7 @@ namespace otodus::runtime {
 /// The next multiple of `unit`.
 inline int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// What `symbol` is in a call of `length` steps.
-int64_t valueOf(formats::Symbol symbol, int64_t batch, int64_t length);
-/// factor * ceil(symbol / divisor)
-int64_t valueOf(const formats::Extent &extent, int64_t batch, int64_t length);
+using formats::valueOf;
 
 /// Rows a row-wise buffer has room for.
 int64_t paddedRows(int64_t rows);

@@ -230,26 +230,14 @@ Status Session::Impl::choose(Plan &plan, int64_t length) {
   if (plan.length == length)
     return Status::ok();
   plan.length = 0;
-  for (Step &step : plan.steps) {
-    const Launch &launch = *step.launch;
-    int64_t rows = valueOf(launch.rowSymbol, batch, length);
-    size_t best = 0;
-    int64_t bestCost = 0, bestTile = 0;
-    for (size_t i = 0; i < launch.variants.size(); ++i) {
-      const Variant &variant = launch.variants[i];
-      int64_t tile = std::max<int64_t>(1, variant.rowTile);
-      int64_t tileCost = variant.tileCost ? variant.tileCost : tile + formats::kRowTileCost;
-      int64_t cost = (rows + tile - 1) / tile * tileCost;
-      if (i == 0 || cost < bestCost || (cost == bestCost && tile > bestTile)) {
-        best = i;
-        bestCost = cost;
-        bestTile = tile;
-      }
-    }
-    step.variant = best;
-    step.items = 1;
-    for (const formats::Extent &extent : launch.variants[best].grid)
-      step.items *= valueOf(extent, batch, length);
+  std::vector<int> chosen = formats::chooseVariants(*plan.function, batch, length);
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    Step &step = plan.steps[i];
+    step.runs = chosen[i] != formats::kLeftOut;
+    if (!step.runs)
+      continue;
+    step.variant = static_cast<size_t>(chosen[i]);
+    step.items = formats::itemsOf(step.launch->variants[step.variant], batch, length);
     OTODUS_RETURN_IF_ERROR(encodeMaps(step, plan, length));
   }
   plan.length = length;
@@ -313,6 +301,8 @@ Status Session::Impl::enqueue(Plan &plan, int64_t length, const std::vector<bool
   call.length = length;
   call.rows = batch * length;
   for (Step &step : plan.steps) {
+    if (!step.runs)
+      continue;
     call.kernel = step.kernels[step.variant];
     call.name = step.launch->name.c_str();
     call.buffers = plan.pointers.data() + step.firstPointer;
@@ -368,9 +358,12 @@ Status Session::Impl::runPiece(Plan &plan, int64_t length, const std::vector<boo
     Result<std::vector<int64_t>> times = stream->times();
     if (!times.isOk())
       return times.status();
-    for (size_t i = 0; i < plan.steps.size() && i < times->size(); ++i) {
-      plan.steps[i].nanoseconds[plan.steps[i].variant] += (*times)[i];
-      ++plan.steps[i].calls[plan.steps[i].variant];
+    size_t next = 0;
+    for (Step &step : plan.steps) {
+      if (!step.runs || next == times->size())
+        continue;
+      step.nanoseconds[step.variant] += (*times)[next++];
+      ++step.calls[step.variant];
     }
   }
   for (int64_t &position : positions)

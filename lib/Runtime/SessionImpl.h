@@ -31,6 +31,7 @@ struct Session::Impl {
     std::vector<const Kernel *> kernels; ///< one per variant
     size_t firstPointer = 0;             ///< of its buffers in Plan::pointers
     // For Plan::length:
+    bool runs = true; ///< false: a joint launch does its work, or it is one with too many rows
     size_t variant = 0;
     int64_t items = 0;
     std::vector<MapBytes> maps;

@@ -311,21 +311,12 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
       break;
     }
   }
-  for (const Launch &launch : function.launches) {
-    int64_t rows = valueOf(launch.rowSymbol, batch, length);
-    size_t best = 0;
-    int64_t bestCost = 0, bestTile = 0;
-    for (size_t i = 0; i < launch.variants.size(); ++i) {
-      const Variant &variant = launch.variants[i];
-      int64_t tile = std::max<int64_t>(1, variant.rowTile);
-      int64_t each = variant.tileCost ? variant.tileCost : tile + formats::kRowTileCost;
-      int64_t cost = (rows + tile - 1) / tile * each;
-      if (i == 0 || cost < bestCost || (cost == bestCost && tile > bestTile)) {
-        best = i;
-        bestCost = cost;
-        bestTile = tile;
-      }
-    }
+  std::vector<int> chosen = formats::chooseVariants(function, batch, length);
+  for (size_t i = 0; i < function.launches.size(); ++i) {
+    if (chosen[i] == formats::kLeftOut)
+      continue;
+    const Launch &launch = function.launches[i];
+    auto best = static_cast<size_t>(chosen[i]);
     const Variant &variant = launch.variants[best];
     Step step;
     step.launch = &launch;
@@ -333,9 +324,7 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
     if (!step.kernel->tensorMaps.empty())
       return Status(Code::Internal, "kernel '" + variant.entry +
                                         "' has tensor maps, which functions of training do not use");
-    step.items = 1;
-    for (const formats::Extent &extent : variant.grid)
-      step.items *= valueOf(extent, batch, length);
+    step.items = formats::itemsOf(variant, batch, length);
     step.firstPointer = bound.pointers.size();
     for (int64_t index : launch.buffers)
       bound.pointers.push_back(buffers[static_cast<size_t>(index)]);

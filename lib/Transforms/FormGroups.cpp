@@ -53,6 +53,7 @@ struct Group {
   SmallVector<Operation *> ops; ///< in order of the function
   bool rows = false;            ///< row-wise: others may join
   bool stream = false;
+  bool attention = false;       ///< elementwise ops on its output may join
 };
 
 struct FormGroups : impl::FormGroupsBase<FormGroups> {
@@ -99,8 +100,10 @@ private:
     switch (roleOf(op)) {
     case RowRole::None:
       return;
-    case RowRole::Gather:
     case RowRole::Attention:
+      start(op)->attention = true;
+      return;
+    case RowRole::Gather:
     case RowRole::Accumulation:
       start(op);
       return;
@@ -118,8 +121,30 @@ private:
       }
       [[fallthrough]];
     case RowRole::Elementwise:
-      return placeRows(op);
+      if (!joinAttention(op))
+        placeRows(op);
+      return;
     }
+  }
+
+  /// Arithmetic on what attention computes, alone read by it, is done before that is stored.
+  bool joinAttention(Operation *op) {
+    if (!op->hasTrait<OpTrait::Elementwise>())
+      return false;
+    for (Value operand : op->getOperands()) {
+      Operation *producer = operand.getDefiningOp();
+      Group *group = producer ? groupOf.lookup(producer) : nullptr;
+      if (!group || !group->attention || producer != group->ops.back() ||
+          operand != producer->getResult(0) || !mayJoin(op, group) ||
+          !llvm::all_of(operand.getUsers(), [&](Operation *user) { return user == op; }) ||
+          !llvm::all_of(op->getOperandTypes(),
+                        [&](Type type) { return type == op->getResult(0).getType(); }))
+        continue;
+      join(op, group);
+      passed(op->getLoc(), "follows ", producer, operand);
+      return true;
+    }
+    return false;
   }
 
   /// Ops that walk time join the one that feeds them.
@@ -273,7 +298,8 @@ private:
 
   static std::string nameOf(const Group &group) {
     // The importer names ops; a module without such names is named by its ops.
-    if (auto name = dyn_cast<NameLoc>(group.ops.back()->getLoc()))
+    Operation *op = group.attention ? group.ops.front() : group.ops.back();
+    if (auto name = dyn_cast<NameLoc>(op->getLoc()))
       return name.getName().str();
     std::string name;
     for (Operation *op : group.ops) {

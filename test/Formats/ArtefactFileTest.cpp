@@ -95,6 +95,7 @@ TEST(ArtefactFile, RoundTripThroughAFile) {
   EXPECT_EQ(f.buffers[4].index, 1);
   EXPECT_EQ(f.buffers[4].bytesPerRow, 192);
   EXPECT_EQ(f.launches[0].buffers, g.launches[0].buffers);
+  EXPECT_EQ(f.launches[0].covers, g.launches[0].covers);
   EXPECT_EQ(f.launches[0].variants[1].entry, "embed_12");
   EXPECT_EQ(f.launches[0].variants[1].grid[0].divisor, 12);
   EXPECT_EQ(f.launches[0].variants[1].grid[1].symbol, Symbol::One);
@@ -319,6 +320,15 @@ TEST(Validate, EveryIndexAndSize) {
       {"arena index 5", [&](Artefact &a) { f(a).buffers[0] = {BufferKind::Arena, 5}; }},
       {"buffer index 6", [&](Artefact &a) { f(a).launches[0].buffers[0] = 6; }},
       {"buffer index -1", [&](Artefact &a) { f(a).launches[0].buffers[0] = -1; }},
+      {"it covers 1 launches up to 0 rows", [&](Artefact &a) { f(a).launches[0].covers = 1; }},
+      {"it covers -1 launches", [&](Artefact &a) { f(a).launches[0].covers = f(a).launches[0].mostRows = -1; }},
+      {"it covers 1 launches, but 0 follow", [&](Artefact &a) { f(a).launches[0].covers = f(a).launches[0].mostRows = 1; }},
+      {"it covers another joint launch",
+       [&](Artefact &a) {
+         Launch joint = f(a).launches[0];
+         joint.covers = joint.mostRows = 1;
+         f(a).launches.insert(f(a).launches.begin(), 2, joint);
+       }},
       {"no variant", [&](Artefact &a) { f(a).launches[0].variants.clear(); }},
       {"row tile 49", [&](Artefact &a) { f(a).launches[0].variants[0].rowTile = 49; }},
       {"two variants", [&](Artefact &a) { f(a).launches[0].variants[0].rowTile = 12; }},

@@ -130,14 +130,15 @@ func.func @product_of_a_product(%x: tensor<?x?x32xf32>, %u: tensor<32x32xf32>,
   return %y : tensor<?x?x32xf32>
 }
 
-// The same through a kernel of another kind.
+// Arithmetic on what attention computes follows it; what else it reads comes from memory.
 
 // CHECK-LABEL: func.func @around_attention
 // CHECK:         mega.group "linear_silu"
-// CHECK:         mega.group "chunk_attention"
+// CHECK:         mega.group "chunk_attention_mulf"
 // CHECK-NEXT:      mega.chunk_attention
+// CHECK-NEXT:      arith.mulf
 // CHECK-NEXT:      mega.yield
-// CHECK:         mega.group "mulf"
+// CHECK-NOT:     mega.group
 // CHECK:         return
 func.func @around_attention(%x: tensor<?x?x32xf32>, %w: tensor<32x32xf32>,
                             %keys: tensor<?x16x1x32xf32>, %values: tensor<?x16x1x32xf32>,
@@ -148,6 +149,41 @@ func.func @around_attention(%x: tensor<?x?x32xf32>, %w: tensor<32x32xf32>,
       : tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>,
         tensor<?x16x1x32xf32>, tensor<?xi64>
   %y = arith.mulf %a, %o : tensor<?x?x1x32xf32>
+  return %y : tensor<?x?x1x32xf32>
+}
+
+// Unless something else reads attention's output too, or what joins needs it.
+
+// CHECK-LABEL: func.func @attention_read_twice
+// CHECK:         mega.group "chunk_attention"
+// CHECK-NEXT:      mega.chunk_attention
+// CHECK-NEXT:      mega.yield
+// CHECK:         mega.group
+// CHECK:         return
+func.func @attention_read_twice(%x: tensor<?x?x1x32xf32>, %keys: tensor<?x16x1x32xf32>,
+                                %values: tensor<?x16x1x32xf32>, %position: tensor<?xi64>)
+    -> (tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>) {
+  %o, %keys1, %values1 = mega.chunk_attention %x, %x, %x, %keys, %values at %position chunk(16)
+      : tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>,
+        tensor<?x16x1x32xf32>, tensor<?xi64>
+  %y = arith.mulf %x, %o : tensor<?x?x1x32xf32>
+  return %y, %o : tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>
+}
+
+// CHECK-LABEL: func.func @attention_needed_by_the_other
+// CHECK:         mega.group "chunk_attention"
+// CHECK-NEXT:      mega.chunk_attention
+// CHECK-NEXT:      mega.yield
+// CHECK:         mega.group "linear_mulf"
+// CHECK:         return
+func.func @attention_needed_by_the_other(%x: tensor<?x?x1x32xf32>, %keys: tensor<?x16x1x32xf32>,
+                                         %values: tensor<?x16x1x32xf32>, %position: tensor<?xi64>,
+                                         %w: tensor<32x32xf32>) -> tensor<?x?x1x32xf32> {
+  %o, %keys1, %values1 = mega.chunk_attention %x, %x, %x, %keys, %values at %position chunk(16)
+      : tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>,
+        tensor<?x16x1x32xf32>, tensor<?xi64>
+  %p = mega.linear %o, %w : (tensor<?x?x1x32xf32>, tensor<32x32xf32>) -> tensor<?x?x1x32xf32>
+  %y = arith.mulf %p, %o : tensor<?x?x1x32xf32>
   return %y : tensor<?x?x1x32xf32>
 }
 

@@ -219,6 +219,9 @@ struct Launch {
   std::vector<Variant> variants;
   std::vector<int64_t> buffers;    ///< indices into Function::buffers
   Symbol rowSymbol = Symbol::Rows; ///< what rowTile is compared with
+  /// A joint launch does the work of the next `covers` launches in calls of at most `mostRows` rows,
+  /// and is left out in others (Formats/Launches.h). Both 0: an ordinary launch.
+  int64_t covers = 0, mostRows = 0;
   bool operator==(const Launch &) const = default;
 };
 

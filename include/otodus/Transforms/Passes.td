@@ -42,6 +42,7 @@ def FormGroups : InterfacePass<"otodus-form-groups", "mlir::FunctionOpInterface"
     *  a norm whose readers are all matrix products is repeated in front of each of them;
     *  elementwise ops, and norms of something a product computes, follow the product;
     *  products whose results meet in one elementwise op share a kernel;
+    *  upstream's arithmetic on attention's output, read by nothing else, follows attention;
     *  ops that walk time and feed each other share a kernel.
 
     Every decision is a remark of the category `otodus-fusion`, with the bytes per row that

@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Epilogue.h"
 #include "KernelEmitter.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -193,6 +194,9 @@ FailureOr<func::FuncOp> emitAppendKernel(mega::GroupOp group, ModuleOp module,
 FailureOr<func::FuncOp> emitAttentionKernel(mega::GroupOp group, ModuleOp module,
                                             const std::string &name, int64_t rowTile) {
   mega::ChunkAttentionOp op = attentionOf(group);
+  FailureOr<Epilogue> epilogue = Epilogue::of(group);
+  if (failed(epilogue))
+    return failure();
   Sizes sizes(op);
   KernelEmitter kernel(group, module, name, rowTile);
   OpBuilder &b = kernel.b;
@@ -211,7 +215,11 @@ FailureOr<func::FuncOp> emitAttentionKernel(mega::GroupOp group, ModuleOp module
   Value keys = kernel.operandParameter(op.getKeys());
   Value values = kernel.operandParameter(op.getValues());
   Value position = kernel.operandParameter(op.getPosition());
-  Value out = kernel.resultParameter(0, getElementTypeOrSelf(op.getOutput().getType()));
+  SmallVector<Value> others;
+  for (Value input : epilogue->inputs())
+    others.push_back(kernel.operandParameter(input));
+  Value out = kernel.resultParameter(epilogue->result(),
+                                     getElementTypeOrSelf(op.getOutput().getType()));
 
   // With few rows the value columns are shared out too.
   int64_t columnBlocks =
@@ -400,12 +408,14 @@ FailureOr<func::FuncOp> emitAttentionKernel(mega::GroupOp group, ModuleOp module
   }
 
   // Only rows of this sequence are written: the next ones are another item's.
-  Value target = view(out,
-                      add(mul(row, index(oStride)),
-                          mul(add(mul(head, index(sizes.vBlocks)),
-                                  mul(share, index(columnBlocks))),
-                              index(kLanes))),
-                      {dynamic, columnBlocks, kLanes}, {rows}, {oStride, kLanes, 1});
+  auto rowsOf = [&](Value buffer) {
+    return view(buffer,
+                add(mul(row, index(oStride)),
+                    mul(add(mul(head, index(sizes.vBlocks)), mul(share, index(columnBlocks))),
+                        index(kLanes))),
+                {dynamic, columnBlocks, kLanes}, {rows}, {oStride, kLanes, 1});
+  };
+  Value target = rowsOf(out);
   Value targetTensor = kernel.frame.asTensor(target, /*writable=*/true);
   SmallVector<OpFoldResult> offsets(3, b.getIndexAttr(0)), strides(3, b.getIndexAttr(1)),
       extents{rows, b.getIndexAttr(columnBlocks), b.getIndexAttr(kLanes)};
@@ -413,19 +423,29 @@ FailureOr<func::FuncOp> emitAttentionKernel(mega::GroupOp group, ModuleOp module
   Value validSums = tensor::ExtractSliceOp::create(
       b, loc, sums, ArrayRef<OpFoldResult>{b.getIndexAttr(0)}, ArrayRef<OpFoldResult>{rows},
       ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
+  SmallVector<Value> inputs{valid, validSums};
+  SmallVector<AffineMap> maps{full, mapOf(3, {dim(0)})};
+  for (Value other : others) {
+    inputs.push_back(kernel.frame.asTensor(rowsOf(other)));
+    maps.push_back(full);
+  }
+  maps.push_back(full);
   Type outType = getElementTypeOrSelf(out.getType());
-  Value result = linalg::GenericOp::create(
-                     b, loc, TypeRange{targetTensor.getType()}, ValueRange{valid, validSums},
-                     ValueRange{targetTensor},
-                     ArrayRef<AffineMap>{full, mapOf(3, {dim(0)}), full},
-                     ArrayRef<IteratorType>{par, par, par},
-                     [&](OpBuilder &nb, Location, ValueRange args) {
-                       Value y = arith::DivFOp::create(nb, loc, args[0], args[1]);
-                       if (!outType.isF32())
-                         y = arith::TruncFOp::create(nb, loc, outType, y);
-                       linalg::YieldOp::create(nb, loc, y);
-                     })
-                     .getResult(0);
+  Value result =
+      linalg::GenericOp::create(
+          b, loc, TypeRange{targetTensor.getType()}, inputs, ValueRange{targetTensor}, maps,
+          ArrayRef<IteratorType>{par, par, par},
+          [&](OpBuilder &nb, Location, ValueRange args) {
+            SmallVector<Value> wide;
+            for (Value v : args.drop_front(2).drop_back())
+              wide.push_back(v.getType().isF32() ? v : Value(arith::ExtFOp::create(nb, loc, f32, v)));
+            Value y = epilogue->emit(
+                nb, loc, Value(arith::DivFOp::create(nb, loc, args[0], args[1])), wide);
+            if (!outType.isF32())
+              y = arith::TruncFOp::create(nb, loc, outType, y);
+            linalg::YieldOp::create(nb, loc, y);
+          })
+          .getResult(0);
   auto materialize = bufferization::MaterializeInDestinationOp::create(b, loc, TypeRange{}, result,
                                                                        target);
   materialize.setRestrict(true);

@@ -410,7 +410,55 @@ private:
       if (auto kernels = group->getAttrOfType<ArrayAttr>(part))
         if (failed(launchKernels(group, kernels, operands, results, name + suffix.str())))
           return failure();
+    if (auto joint = group->getAttrOfType<DictionaryAttr>("mega.joint"))
+      return launchJoint(group, joint, prefix);
     return success();
+  }
+
+  /// Kernels that do the work of the last `groups` launches, with all their buffers.
+  LogicalResult launchJoint(mega::GroupOp group, DictionaryAttr joint, const std::string &prefix) {
+    auto count = joint.getAs<IntegerAttr>("groups"), mostRows = joint.getAs<IntegerAttr>("most_rows");
+    auto kernels = joint.getAs<ArrayAttr>("kernels");
+    if (!count || !mostRows || !kernels || kernels.empty() || count.getInt() < 2 ||
+        mostRows.getInt() < 1 || count.getInt() > int64_t(out.launches.size()))
+      return group.emitOpError("expects groups, kernels and most_rows as otodus-join-launches "
+                               "writes them in mega.joint");
+    size_t first = out.launches.size() - size_t(count.getInt());
+    formats::Launch launch;
+    launch.covers = count.getInt();
+    launch.mostRows = mostRows.getInt();
+    launch.rowSymbol = out.launches.back().rowSymbol;
+    for (size_t i = first; i < out.launches.size(); ++i) {
+      const formats::Launch &part = out.launches[i];
+      if (part.rowSymbol != launch.rowSymbol || part.covers)
+        return group.emitOpError("expects launches of one number of rows in mega.joint");
+      llvm::append_range(launch.buffers, part.buffers);
+      launch.name += (i == first ? prefix : std::string("_")) + part.name.substr(prefix.size());
+    }
+    for (auto name : kernels.getAsRange<FlatSymbolRefAttr>()) {
+      auto function = symbols.lookup<func::FuncOp>(name.getValue());
+      if (!function || !function->hasAttrOfType<ArrayAttr>("mega.grid") ||
+          !function->hasAttrOfType<IntegerAttr>("mega.row_tile"))
+        return group.emitOpError("names ") << name << " in mega.joint, which is no kernel";
+      launch.variants.push_back(variantOf(function));
+    }
+    // Its parts run at the same time: what one reads must not lie where another writes.
+    for (int64_t index : launch.buffers) {
+      firstUse[index] = std::min(firstUse[index], int64_t(first));
+      lastUse[index] = int64_t(out.launches.size());
+    }
+    out.launches.insert(out.launches.begin() + int64_t(first), std::move(launch));
+    return success();
+  }
+
+  static formats::Variant variantOf(func::FuncOp function) {
+    formats::Variant variant;
+    variant.entry = function.getName().str();
+    variant.rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
+    for (auto extent :
+         function->getAttrOfType<ArrayAttr>("mega.grid").getAsRange<DenseI64ArrayAttr>())
+      variant.grid.push_back({formats::Symbol(extent[0]), extent[1], extent[2]});
+    return variant;
   }
 
   static OpOperand *tiedState(Value yielded) {
@@ -458,12 +506,7 @@ private:
       auto function = symbols.lookup<func::FuncOp>(symbol.getValue());
       if (failed(verifyKernel(group, symbol, function)))
         return failure();
-      formats::Variant variant;
-      variant.entry = symbol.getValue().str();
-      variant.rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
-      for (auto extent :
-           function->getAttrOfType<ArrayAttr>("mega.grid").getAsRange<DenseI64ArrayAttr>())
-        variant.grid.push_back({formats::Symbol(extent[0]), extent[1], extent[2]});
+      formats::Variant variant = variantOf(function);
       SmallVector<int64_t> buffers;
       for (auto attr :
            function->getAttrOfType<ArrayAttr>("mega.buffers").getAsRange<DictionaryAttr>()) {

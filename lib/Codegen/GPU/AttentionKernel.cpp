@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Codegen/Common/Epilogue.h"
 #include "Kernels.h"
 #include "ProductTile.h"
 
@@ -96,8 +97,9 @@ public:
 
 class Attend : public Frame {
 public:
-  Attend(mega::GroupOp group, ModuleOp module, const std::string &name, int64_t rowTile)
-      : Frame(group, module, name, rowTile), rows(rowTile) {}
+  Attend(mega::GroupOp group, ModuleOp module, const std::string &name, int64_t rowTile,
+         const Epilogue &epilogue)
+      : Frame(group, module, name, rowTile), epilogue(epilogue), rows(rowTile) {}
 
   FailureOr<func::FuncOp> run() {
     mega::ScheduleAttr schedule = gpuScheduleOf(kernel.group, rows);
@@ -111,7 +113,9 @@ public:
     kernel.operandParameter(op.getPosition());
     newKeys = kernel.operandParameter(op.getKey());
     newValues = kernel.operandParameter(op.getValue());
-    out = kernel.resultParameter(0, getElementTypeOrSelf(op.getOutput().getType()));
+    for (Value input : epilogue.inputs())
+      others.push_back(kernel.operandParameter(input));
+    out = kernel.resultParameter(epilogue.result(), getElementTypeOrSelf(op.getOutput().getType()));
     AffineExpr length = b.getAffineSymbolExpr(0);
     OpFoldResult rowTiles = affine::makeComposedFoldedAffineApply(
         b, loc, length.ceilDiv(rows), {OpFoldResult(kernel.frame.length)});
@@ -232,7 +236,11 @@ private:
     return s.overLanes(v, [&](Value x, Value y) { return maxf(x, y); });
   }
   Value narrow(Value v) {
-    return sizes.element.isF32() ? v : Value(arith::TruncFOp::create(b, loc, sizes.element, v));
+    if (sizes.element.isF32())
+      return v;
+    auto vector = dyn_cast<VectorType>(v.getType());
+    return arith::TruncFOp::create(b, loc, vector ? Type(vector.clone(sizes.element)) : sizes.element,
+                                   v);
   }
   Value wide(Value v) {
     Type type = v.getType();
@@ -250,9 +258,20 @@ private:
                                    s.f32(-std::numeric_limits<double>::infinity()));
   }
 
+  /// Stores `count` columns of the output, `v` in f32, after what follows attention.
+  void finish(Value v, Value at, int64_t count) {
+    SmallVector<Value> wideOthers;
+    for (Value other : others)
+      wideOthers.push_back(wide(s.load(other, at, count, count > 1)));
+    v = narrow(epilogue.emit(b, loc, v, wideOthers));
+    s.store(v, out, at);
+  }
+
   LogicalResult emitTiles();
   LogicalResult emitOneRow();
 
+  const Epilogue &epilogue;
+  SmallVector<Value> others; ///< what the epilogue reads
   int64_t rows, columns = 0, keyTile = 0, threads = 0;
   Value q, keys, values, newKeys, newValues, out, head, firstColumn, limit, firstRow, firstKey, visible;
 };
@@ -352,10 +371,7 @@ LogicalResult Attend::emitTiles() {
       Value v = s.load(result.memref, s.add(s.mul(row, result.pitch), column), count, true);
       v = arith::DivFOp::create(
           b, loc, v, Value(vector::BroadcastOp::create(b, loc, v.getType(), total)));
-      Type element = getElementTypeOrSelf(out.getType());
-      if (!element.isF32())
-        v = arith::TruncFOp::create(b, loc, VectorType::get({count}, element), v);
-      s.store(v, out, s.add(outAt(row), column));
+      finish(v, s.add(outAt(row), column), count);
     });
   });
   return success();
@@ -444,10 +460,7 @@ LogicalResult Attend::emitOneRow() {
       total = addf(total, s.load(totals, s.index(w), 1, false));
     }
     Value v = arith::DivFOp::create(b, loc, sum, total);
-    Type element = getElementTypeOrSelf(out.getType());
-    if (!element.isF32())
-      v = arith::TruncFOp::create(b, loc, element, v);
-    s.store(v, out, s.add(outAt(s.index(0)), column));
+    finish(v, s.add(outAt(s.index(0)), column), 1);
   });
   return success();
 }
@@ -459,7 +472,10 @@ namespace otodus {
 
 FailureOr<func::FuncOp> emitGpuAttentionKernel(mega::GroupOp group, ModuleOp module,
                                                const std::string &name, int64_t rowTile) {
-  return gpu::Attend(group, module, name, rowTile).run();
+  FailureOr<Epilogue> epilogue = Epilogue::of(group);
+  if (failed(epilogue))
+    return failure();
+  return gpu::Attend(group, module, name, rowTile, *epilogue).run();
 }
 
 } // namespace otodus

@@ -113,7 +113,7 @@ struct OutlineBlock : impl::OutlineBlockBase<OutlineBlock> {
     chip = *found;
     bool any = false;
     for (auto function : module.getOps<func::FuncOp>()) {
-      if (!function->hasAttr("mega.grid"))
+      if (!function->hasAttr("mega.grid") || function.isExternal())
         continue;
       any = true;
       if (failed(outline(function)))

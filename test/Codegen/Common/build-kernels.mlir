@@ -214,3 +214,27 @@ func.func @remainder(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xf32> {
   }
   return %g : tensor<?x?x32xf32>
 }
+
+// -----
+
+// What follows attention is computed before its output is stored.
+
+// CHECK-LABEL: func.func @gated
+// CHECK:       func.func private @k0_gated_r4(
+// CHECK-SAME:    {index = 5 : i64, kind = "operand"}, {index = 2 : i64, kind = "result"}
+// CHECK:         arith.divf
+// CHECK-NEXT:    arith.mulf
+// CHECK-NEXT:    linalg.yield
+func.func @gated(%q: tensor<?x?x1x32xf32>, %keys: tensor<?x16x1x32xf32>, %values: tensor<?x16x1x32xf32>,
+                 %position: tensor<?xi64>, %r: tensor<?x?x1x32xf32>)
+    -> (tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x?x1x32xf32>) {
+  %g:3 = mega.group "gated" (%a = %q : tensor<?x?x1x32xf32>, %a1 = %q : tensor<?x?x1x32xf32>, %b = %keys : tensor<?x16x1x32xf32>,
+                             %c = %values : tensor<?x16x1x32xf32>, %d = %position : tensor<?xi64>, %e = %r : tensor<?x?x1x32xf32>)
+      -> (tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x?x1x32xf32>) schedule(<row_tiles = [4], column_block = 32>) {
+    %o, %k1, %v1 = mega.chunk_attention %a, %a, %a1, %b, %c at %d chunk(16)
+        : tensor<?x?x1x32xf32>, tensor<?x?x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?xi64>
+    %y = arith.mulf %o, %e : tensor<?x?x1x32xf32>
+    mega.yield %k1, %v1, %y : tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x?x1x32xf32>
+  }
+  return %g#0, %g#1, %g#2 : tensor<?x16x1x32xf32>, tensor<?x16x1x32xf32>, tensor<?x?x1x32xf32>
+}

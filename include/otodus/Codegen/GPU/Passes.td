@@ -39,6 +39,20 @@ def BuildGpuKernels : Pass<"otodus-build-gpu-kernels", "mlir::ModuleOp"> {
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
 }
 
+def JoinLaunches : Pass<"otodus-join-launches", "mlir::ModuleOp"> {
+  let summary = "Let products that do not need each other share a launch when there are few rows";
+  let description = [{
+    Groups of products one after the other, none of which reads what another computes, and whose kernels of a few rows have as many
+    threads, get a kernel for all of them (`mega.joint` on the last group, `mega.parts` on the kernel). It serves calls of at most
+    `most_rows` rows; with more, each group has its own launch as before. Blocks of the parts stand side by
+    side: a decoding step has one launch less per part, and the chip more blocks.
+
+    See `test/Codegen/GPU/join-launches.mlir` for a before and after.
+  }];
+  let dependentDialects = ["::otodus::mega::MegaDialect", "::mlir::func::FuncDialect"];
+  let statistics = [Statistic<"numJoined", "num-joined", "Number of joint launches">];
+}
+
 def DistributeTiles : InterfacePass<"otodus-distribute-tiles", "mlir::FunctionOpInterface"> {
   let summary = "Share the tile program of a row kernel among the threads of a block";
   let description = [{
@@ -75,6 +89,18 @@ def OutlineBlock : Pass<"otodus-outline-block", "mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
                            "::mlir::memref::MemRefDialect"];
+}
+
+def JoinKernels : Pass<"otodus-join-kernels", "mlir::ModuleOp"> {
+  let summary = "Write the bodies of kernels that share a launch";
+  let description = [{
+    A function with `mega.parts` gets a body: its blocks are shared out to its parts, which run as if launched alone, in the same
+    shared memory. Parts that nobody launches alone (`mega.part`) go.
+
+    See `test/Codegen/GPU/join-kernels.mlir` for a before and after.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 def ExpandGpuMath : InterfacePass<"otodus-expand-gpu-math", "mlir::FunctionOpInterface"> {
