@@ -77,7 +77,9 @@ Status compilePtx(ModuleOp kernels, const Chip &chip, const CompileOptions &opti
 /// The same kernels as host code. Any x86-64-v3 machine runs it, as it does an artefact for that CPU.
 Status compileSim(ModuleOp kernels, const CompileOptions &options,
                   std::vector<formats::Code> &code) {
-  std::vector<formats::Code::Entry> launches = kernelEntries(kernels);
+  Result<std::vector<formats::Code::Entry>> launches = kernelEntries(kernels);
+  if (!launches.isOk())
+    return launches.status();
   OwningOpRef<ModuleOp> host = kernels.clone();
   OTODUS_RETURN_IF_ERROR(runStage(
       *host, options, "llvm", [](OpPassManager &pm) { pm.addPass(createNvvmToSim()); }));
@@ -99,11 +101,11 @@ Status compileSim(ModuleOp kernels, const CompileOptions &options,
   if (!made.isOk())
     return made.status();
   made->kind = formats::CodeKind::Sim;
-  for (formats::Code::Entry &entry : launches)
+  for (formats::Code::Entry &entry : *launches)
     for (const formats::Code::Entry &placed : made->entries)
       if (placed.name == entry.name)
         entry.offset = placed.offset;
-  made->entries = std::move(launches);
+  made->entries = std::move(*launches);
   code.push_back(std::move(*made));
   return Status::ok();
 }

@@ -238,32 +238,11 @@ Status Session::Impl::choose(Plan &plan, int64_t length) {
       continue;
     step.variant = static_cast<size_t>(chosen[i]);
     step.items = formats::itemsOf(step.launch->variants[step.variant], batch, length);
-    OTODUS_RETURN_IF_ERROR(encodeMaps(step, plan, length));
+    OTODUS_RETURN_IF_ERROR(encodeMaps(*model->device_, *step.kernels[step.variant],
+                                      step.launch->name, plan.pointers.data() + step.firstPointer,
+                                      batch, length, step.maps));
   }
   plan.length = length;
-  return Status::ok();
-}
-
-Status Session::Impl::encodeMaps(Step &step, const Plan &plan, int64_t length) {
-  const Kernel &kernel = *step.kernels[step.variant];
-  step.maps.resize(kernel.tensorMaps.size());
-  for (size_t i = 0; i < kernel.tensorMaps.size(); ++i) {
-    const formats::TensorMap &map = kernel.tensorMaps[i];
-    TensorMapShape shape;
-    shape.dtype = map.dtype;
-    shape.rank = static_cast<uint32_t>(map.extents.size());
-    shape.base = plan.pointers[step.firstPointer + static_cast<size_t>(map.buffer)];
-    shape.swizzle = static_cast<uint32_t>(map.swizzle);
-    for (size_t d = 0; d < map.extents.size(); ++d) {
-      shape.size[d] = static_cast<uint64_t>(valueOf(map.extents[d], batch, length));
-      shape.box[d] = static_cast<uint32_t>(map.box[d]);
-      if (d > 0)
-        shape.stride[d - 1] = static_cast<uint64_t>(valueOf(map.strides[d - 1], batch, length));
-    }
-    OTODUS_RETURN_IF_ERROR(model->device_->encode(shape, step.maps[i].bytes)
-                               .in("launch '" + step.launch->name + "', kernel '" + kernel.name +
-                                   "', tensor map " + std::to_string(i)));
-  }
   return Status::ok();
 }
 

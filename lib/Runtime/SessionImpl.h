@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include "LaunchMaps.h"
 #include "MemoryPlan.h"
 #include "StateLayout.h"
 #include "otodus/Runtime/Session.h"
@@ -20,11 +21,6 @@
 namespace otodus::runtime {
 
 struct Session::Impl {
-  /// 64-byte aligned bytes of one tensor map.
-  struct alignas(64) MapBytes {
-    std::byte bytes[128];
-  };
-
   /// A launch with what does not change from call to call.
   struct Step {
     const formats::Launch *launch = nullptr;
@@ -100,7 +96,6 @@ struct Session::Impl {
   Status place(Plan &plan, const FunctionMemory &memory, Memory &block, int64_t length,
                const std::vector<const std::byte *> &prepared);
   Status choose(Plan &plan, int64_t length);
-  Status encodeMaps(Step &step, const Plan &plan, int64_t length);
   int64_t pieceLimit(const formats::Function &function) const;
 
   // Running.

@@ -339,7 +339,7 @@ public:
                                                               : OTODUS_SIM_I32;
     uint32_t step[5] = {1, 1, 1, 1, 1};
     char error[256] = "";
-    OtodusSimTensorMap map = {};
+    alignas(64) OtodusSimTensorMap map = {};
     if (simulator_->library.encode(&map, type, shape.rank, shape.base, shape.size, shape.stride,
                                    shape.box, step, shape.swizzle, /*fillNaN=*/0, error,
                                    sizeof(error)) != 0)

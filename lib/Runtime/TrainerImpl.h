@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include "LaunchMaps.h"
 #include "MemoryPlan.h"
 #include "StateLayout.h"
 #include "otodus/Runtime/Session.h"
@@ -60,6 +61,7 @@ struct Trainer::Impl {
     int64_t items = 0;
     size_t firstPointer = 0;
     size_t profile = 0;
+    std::vector<MapBytes> maps;
   };
   struct Bound {
     const formats::Function *function = nullptr;

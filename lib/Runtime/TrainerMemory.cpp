@@ -321,9 +321,6 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
     Step step;
     step.launch = &launch;
     step.kernel = model->image_->find(variant.entry);
-    if (!step.kernel->tensorMaps.empty())
-      return Status(Code::Internal, "kernel '" + variant.entry +
-                                        "' has tensor maps, which functions of training do not use");
     step.items = formats::itemsOf(variant, batch, length);
     step.firstPointer = bound.pointers.size();
     for (int64_t index : launch.buffers)
@@ -332,7 +329,10 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
     if (inserted)
       profiles.push_back({function.name, launch.name, variant.rowTile, 0, 0});
     step.profile = known->second;
-    bound.steps.push_back(step);
+    OTODUS_RETURN_IF_ERROR(encodeMaps(*device, *step.kernel, launch.name,
+                                      bound.pointers.data() + step.firstPointer, batch, length,
+                                      step.maps));
+    bound.steps.push_back(std::move(step));
   }
   return announceBuffers(*device, {function, bound.inputs, bound.outputs, bound.buffers}, batch,
                          length);
@@ -387,6 +387,7 @@ Status Trainer::Impl::run(Bound &bound, int64_t sequences, int64_t length) {
     call.buffers = bound.pointers.data() + step.firstPointer;
     call.bufferCount = step.launch->buffers.size();
     call.items = step.items;
+    call.tensorMaps = step.maps.empty() ? nullptr : step.maps.front().bytes;
     OTODUS_RETURN_IF_ERROR(stream->launch(call));
     if (profiling)
       OTODUS_RETURN_IF_ERROR(stream->mark());

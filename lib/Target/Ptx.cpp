@@ -166,7 +166,56 @@ void append(std::string &all, llvm::StringRef text) {
 
 } // namespace
 
-std::vector<formats::Code::Entry> kernelEntries(mlir::ModuleOp module) {
+namespace {
+
+/// `gk.tensor_maps` of a kernel (docs/Gpu.md). Hand-written modules hold anything.
+Result<formats::TensorMap> tensorMapFrom(mlir::Attribute attr) {
+  auto wrong = [&] {
+    std::string text;
+    llvm::raw_string_ostream(text) << attr;
+    return Status(Code::Input,
+                  "gk.tensor_maps expects {buffer, dtype, extents, strides, box, swizzle} with extents "
+                  "and strides of array<i64: symbol, factor, divisor>, but got " + text);
+  };
+  auto map = mlir::dyn_cast<mlir::DictionaryAttr>(attr);
+  if (!map)
+    return wrong();
+  auto buffer = map.getAs<mlir::IntegerAttr>("buffer"), swizzle = map.getAs<mlir::IntegerAttr>("swizzle");
+  auto dtype = map.getAs<mlir::TypeAttr>("dtype");
+  auto box = map.getAs<mlir::DenseI64ArrayAttr>("box");
+  if (!buffer || !swizzle || !dtype || !box)
+    return wrong();
+  formats::TensorMap result;
+  result.buffer = buffer.getInt();
+  result.swizzle = swizzle.getInt();
+  result.box.assign(box.asArrayRef().begin(), box.asArrayRef().end());
+  mlir::Type type = dtype.getValue();
+  if (!type.isBF16() && !type.isF32() && !type.isInteger(32))
+    return wrong();
+  result.dtype = type.isBF16()  ? formats::DType::BF16
+                 : type.isF32() ? formats::DType::F32
+                                : formats::DType::I32;
+  auto extents = [&](llvm::StringRef name, std::vector<formats::Extent> &out) {
+    auto list = map.getAs<mlir::ArrayAttr>(name);
+    if (!list)
+      return false;
+    for (mlir::Attribute item : list) {
+      auto extent = mlir::dyn_cast<mlir::DenseI64ArrayAttr>(item);
+      if (!extent || extent.size() != 3 || extent[0] < 0 ||
+          extent[0] > int64_t(formats::Symbol::Rows))
+        return false;
+      out.push_back({formats::Symbol(extent[0]), extent[1], extent[2]});
+    }
+    return true;
+  };
+  if (!extents("extents", result.extents) || !extents("strides", result.strides))
+    return wrong();
+  return result;
+}
+
+} // namespace
+
+Result<std::vector<formats::Code::Entry>> kernelEntries(mlir::ModuleOp module) {
   std::vector<formats::Code::Entry> entries;
   for (auto function : module.getOps<mlir::LLVM::LLVMFuncOp>()) {
     if (!function->hasAttr(mlir::NVVM::NVVMDialect::getKernelFuncAttrName()))
@@ -181,7 +230,21 @@ std::vector<formats::Code::Entry> kernelEntries(mlir::ModuleOp module) {
     if (auto cluster = function->getAttrOfType<mlir::DenseI32ArrayAttr>(
             mlir::NVVM::NVVMDialect::getClusterDimAttrName()))
       entry.cluster = cluster[0];
-    entries.push_back(entry);
+    if (auto maps = function->getAttrOfType<mlir::ArrayAttr>("gk.tensor_maps"))
+      for (mlir::Attribute attr : maps) {
+        Result<formats::TensorMap> map = tensorMapFrom(attr);
+        if (!map.isOk())
+          return map.status().in("kernel '" + entry.name + "'");
+        entry.tensorMaps.push_back(std::move(*map));
+      }
+    size_t parameters = 0;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      parameters += bool(function.getArgAttr(i, mlir::LLVM::LLVMDialect::getByValAttrName()));
+    if (parameters != entry.tensorMaps.size())
+      return Status(Code::Input, "kernel '" + entry.name + "' takes " + std::to_string(parameters) +
+                                     " tensor maps, but its gk.tensor_maps describes " +
+                                     std::to_string(entry.tensorMaps.size()));
+    entries.push_back(std::move(entry));
   }
   return entries;
 }
@@ -196,7 +259,10 @@ Result<formats::Code> emitPtx(mlir::ModuleOp module, const PtxTarget &target, in
   formats::Code code;
   code.kind = formats::CodeKind::PTX;
   code.ptxVersion = target.ptxVersion;
-  code.entries = kernelEntries(module);
+  Result<std::vector<formats::Code::Entry>> entries = kernelEntries(module);
+  if (!entries.isOk())
+    return entries.status();
+  code.entries = std::move(*entries);
 
   // Instructions that LLVM has no intrinsic for become assembly, in a copy: the simulator wants
   // them as they are.

@@ -44,7 +44,7 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    std::optional<int64_t> timeTile,
                                    std::optional<int64_t> channelTile,
                                    std::optional<int64_t> kTile, std::optional<int64_t> stages,
-                                   std::optional<int64_t> threads) {
+                                   std::optional<int64_t> threads, StringAttr copies) {
   auto verifySize = [&](StringRef name, std::optional<int64_t> size) -> LogicalResult {
     if (size && *size < 1) // (C1)
       return emitError() << "expects " << name << " to be at least 1, but got " << *size;
@@ -62,6 +62,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                          << previous;
     previous = rows;
   }
+  if (copies && copies != "tma" && copies != "async") // (C4)
+    return emitError() << "expects copies to be \"tma\" or \"async\", but got " << copies;
   return success(succeeded(verifySize("row_block", rowBlock)) &&
                  succeeded(verifySize("column_block", columnBlock)) &&
                  succeeded(verifySize("time_tile", timeTile)) &&

@@ -107,12 +107,14 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
     | `k_tile` | elements | terms of a sum, or keys of attention, that are brought in at once |
     | `stages` | tiles | such tiles that are under way together |
     | `threads` | threads | of a block that shares a task, on targets that have blocks |
+    | `copies` | "tma" or "async" | what brings operands of products in: tensor maps, by 128 of the threads that do nothing else; or every thread its share |
 
     Constraints:
 
     *  (C1) every size is at least 1.
     *  (C2) `row_tiles` is strictly ascending.
     *  (C3) `row_tiles` has at least one element.
+    *  (C4) `copies` is "tma" or "async".
 
     Example:
 
@@ -128,10 +130,11 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
     OptionalParameter<"::std::optional<int64_t>">:$channel_tile,
     OptionalParameter<"::std::optional<int64_t>">:$k_tile,
     OptionalParameter<"::std::optional<int64_t>">:$stages,
-    OptionalParameter<"::std::optional<int64_t>">:$threads);
+    OptionalParameter<"::std::optional<int64_t>">:$threads,
+    OptionalParameter<"::mlir::StringAttr">:$copies);
   let assemblyFormat = [{
     `<` struct(custom<RowTiles>($row_tiles), $row_block, $column_block, $time_tile,
-               $channel_tile, $k_tile, $stages, $threads) `>`
+               $channel_tile, $k_tile, $stages, $threads, $copies) `>`
   }];
   let genVerifyDecl = 1;
 }

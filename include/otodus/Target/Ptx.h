@@ -18,8 +18,9 @@
 namespace otodus {
 
 /// Name, threads per block, bytes of shared memory, cluster and tensor maps of each kernel of a module at
-/// the NVVM stage, in order: what a host must know to launch it.
-std::vector<formats::Code::Entry> kernelEntries(mlir::ModuleOp module);
+/// the NVVM stage, in order: what a host must know to launch it. Code::Input where `gk.tensor_maps` is
+/// no description of the tensor maps that a kernel takes (docs/Gpu.md).
+Result<std::vector<formats::Code::Entry>> kernelEntries(mlir::ModuleOp module);
 
 /// The kernels of a module at the NVVM stage (docs/Gpu.md) as one PTX text, with what the host
 /// must know to launch them: `kind` PTX, `target` empty. Kernels are compiled on `threads` threads;

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "ProductTile.h"
+#include "ProductRoles.h"
 
 #include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Codegen/GPU/Passes.h"
@@ -33,12 +33,17 @@ namespace {
 class RowKernel {
 public:
   RowKernel(func::FuncOp function, const Chip &chip)
-      : function(function), chip(chip), b(function.getContext()), s(b, function.getLoc()), values(s) {}
+      : function(function), chip(chip), b(function.getContext()), s(b, function.getLoc()),
+        values(s), maps(function) {}
 
   LogicalResult run();
 
 private:
+  /// Gives the block's warps roles, where the schedule says so.
+  LogicalResult partRoles(ArrayRef<linalg::GenericOp> products);
   LogicalResult product(ArrayRef<ProductTile> tiles, bool last);
+  /// A reduction or a value per row: what is materialised and is no product.
+  LogicalResult materialise(linalg::GenericOp op);
   LogicalResult reduce(linalg::GenericOp op);
   LogicalResult rowValues(linalg::GenericOp op);
   LogicalResult storeResults(linalg::GenericOp op);
@@ -55,6 +60,8 @@ private:
   OpBuilder b;
   SimtBuilder s;
   TileEvaluator values;
+  TensorMaps maps;
+  std::unique_ptr<ProductRoles> roles;
   scf::ForallOp grid;
   int64_t threads = 0, rowTile = 0, products = 0;
   Value limit, lastRow; ///< rows of the tile that exist
@@ -100,6 +107,20 @@ bool areSummed(const ProductTile &x, const ProductTile &y) {
   return llvm::any_of(additions(b), [&](Operation *op) { return llvm::is_contained(ofA, op); });
 }
 
+/// True if `op` needs results of a product.
+bool followsProduct(linalg::GenericOp op, const llvm::SmallPtrSetImpl<Operation *> &products) {
+  llvm::SmallPtrSet<Operation *, 16> seen;
+  SmallVector<Operation *> work{op};
+  while (!work.empty())
+    for (Value operand : work.pop_back_val()->getOperands())
+      if (Operation *source = operand.getDefiningOp(); source && seen.insert(source).second) {
+        if (products.contains(source))
+          return true;
+        work.push_back(source);
+      }
+  return false;
+}
+
 bool isRowValue(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getRank() <= 3; }
 
 LogicalResult RowKernel::run() {
@@ -131,12 +152,29 @@ LogicalResult RowKernel::run() {
   limit = s.min(left, s.index(rowTile));
   lastRow = s.sub(limit, s.index(1));
 
+  // Before the roles part, all threads compute what does not wait for a product.
+  llvm::SmallPtrSet<Operation *, 4> products(all.begin(), all.end());
   llvm::SmallPtrSet<Operation *, 4> emitted;
+  bool parted = schedule.getCopies() && schedule.getCopies() == "tma" && !all.empty();
+  if (parted) {
+    for (Operation *op : program)
+      if (auto generic = cast<linalg::GenericOp>(op);
+          !products.contains(op) && !generic->hasAttr("mega.root") &&
+          !followsProduct(generic, products)) {
+        if (failed(materialise(generic)))
+          return failure();
+        emitted.insert(op);
+      }
+    if (failed(partRoles(all)))
+      return failure();
+  }
+
+  size_t multiplied = 0;
   for (Operation *op : program) {
     auto generic = cast<linalg::GenericOp>(op);
+    if (emitted.contains(generic))
+      continue;
     if (std::optional<ProductTile> tile = ProductTile::match(generic)) {
-      if (emitted.contains(generic))
-        continue;
       // Summed products are emitted together, where the last of them stands.
       SmallVector<ProductTile> tiles{*tile};
       for (linalg::GenericOp other : all)
@@ -152,20 +190,54 @@ LogicalResult RowKernel::run() {
       for (const ProductTile &t : tiles) {
         linalg::GenericOp op = t.op;
         emitted.insert(op);
+        ++multiplied;
       }
-      if (failed(product(tiles, emitted.size() == all.size())))
+      if (failed(product(tiles, multiplied == all.size())))
         return failure();
-    } else if (generic.getNumReductionLoops()) {
-      if (failed(reduce(generic)))
-        return failure();
-    } else if (!generic->hasAttr("mega.root") && isRowValue(generic.getResult(0))) {
-      if (failed(rowValues(generic)))
-        return failure();
+    } else if (failed(materialise(generic))) {
+      return failure();
     }
     if (generic->hasAttr("mega.root") && failed(storeResults(generic)))
       return failure();
   }
   finish();
+  return success();
+}
+
+LogicalResult RowKernel::materialise(linalg::GenericOp op) {
+  if (op.getNumReductionLoops())
+    return reduce(op);
+  if (!op->hasAttr("mega.root") && isRowValue(op.getResult(0)))
+    return rowValues(op);
+  return success();
+}
+
+LogicalResult RowKernel::partRoles(ArrayRef<linalg::GenericOp> products) {
+  auto schedule = function->getAttrOfType<mega::ScheduleAttr>("mega.schedule");
+  SmallVector<ProductTile> tiles;
+  llvm::SmallPtrSet<Operation *, 4> all(products.begin(), products.end());
+  bool fits = chip.tma && chip.matrixUnit == MatrixUnit::WarpGroup;
+  int64_t terms = schedule.getKTile().value_or(64);
+  for (linalg::GenericOp op : products) {
+    tiles.push_back(*ProductTile::match(op));
+    const ProductTile &tile = tiles.back();
+    fits &= tile.element.isBF16() && fitsWgmma(tile.rows, tile.columns, threads - kProducers) &&
+            !followsProduct(op, all);
+  }
+  if (fits && (terms == 32 || terms == 64))
+    roles = ProductRoles::make(tiles, threads, terms, schedule.getStages().value_or(4), limit, s,
+                               values, maps);
+  if (!roles)
+    return function.emitOpError("cannot bring its operands in by tensor maps on ")
+           << chip.name << " (tiles of bf16 and whole warpgroups, k_tile 32 or 64, matrices in rows, no "
+           << "product of a product); give its schedule copies = \"async\"";
+  // A block of three warpgroups starts with 168 registers. One thread that copies needs few of them; those that
+  // compute need theirs.
+  RoleRegisters registers;
+  if (chip.setMaxRegisters && threads == 3 * kProducers && !roles->computes())
+    registers = {40, 232};
+  roles->part(registers);
+  threads -= kProducers;
   return success();
 }
 
@@ -179,6 +251,13 @@ LogicalResult RowKernel::product(ArrayRef<ProductTile> tiles, bool last) {
   plan.stages = schedule.getStages().value_or(2);
   plan.overlay = "operands" + std::to_string(products++) + ".";
   plan.form = formFor(chip, tile.element, tile.rows, tile.columns, threads);
+  // Its descriptors want rows of 64 or 128 bytes, along the terms.
+  bool suits = plan.termTile == 32 || plan.termTile == 64;
+  for (const ProductTile &t : tiles)
+    suits &= !liesAcross(t, s, values);
+  if (plan.form == ProductForm::Wgmma && !suits)
+    plan.form = ProductForm::Mma;
+  plan.roles = roles.get();
   bool fits = plan.form == ProductForm::Dot || plan.form == ProductForm::Wgmma ||
               (plan.form == ProductForm::Mma ? fitsMma(tile.rows, tile.columns, threads)
                                              : fitsFma(tile.rows, tile.columns, threads));

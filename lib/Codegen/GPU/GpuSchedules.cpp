@@ -6,7 +6,7 @@
 
 #include "Codegen/Common/Schedules.h"
 #include "Kernels.h"
-#include "ProductTile.h"
+#include "ProductRoles.h"
 
 #include "otodus/Codegen/GPU/Passes.h"
 
@@ -82,6 +82,22 @@ bool areSummed(mega::GroupOp group) {
   return !common.empty();
 }
 
+/// True if a product of the group takes another one's result.
+bool multipliesProducts(mega::GroupOp group) {
+  for (Operation &product : productsOf(group)) {
+    llvm::SmallPtrSet<Operation *, 8> seen;
+    SmallVector<Value> work(product.getOperands());
+    while (!work.empty())
+      if (Operation *source = work.pop_back_val().getDefiningOp();
+          source && seen.insert(source).second) {
+        if (isProduct(*source))
+          return true;
+        llvm::append_range(work, source->getOperands());
+      }
+  }
+  return false;
+}
+
 /// Bytes of shared memory that the block of a variant takes: operands' tiles, or what lies there afterwards, and what has a
 /// place of its own.
 int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t rows) {
@@ -110,13 +126,20 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
       sums = c;
       continue;
     }
-    int64_t pitch = *schedule.getKTile() + 16 / bytes;
+    // Swizzled tiles of TMA need no padding, but two barriers a stage and places of 1024 bytes.
+    bool mapped = schedule.getCopies() && schedule.getCopies() == "tma";
+    int64_t pitch = *schedule.getKTile() + (mapped ? 0 : 16 / bytes);
     ring = std::max(ring, *schedule.getStages() * (rows + columns) * pitch * bytes);
     sums = c;
   }
   // Values per row: sums and factors of norms in front and behind.
   return own + std::max(ring, sums) + 64 * rows;
 }
+
+/// The schedule of one row tile of a row-wise group: few rows take fewer columns and threads. With `shrink` it takes
+/// fewer stages, then fewer columns, until the tiles fit the chip. Null if no number of threads suits.
+mega::ScheduleAttr rowScheduleOf(mega::GroupOp group, int64_t rowTile, const Chip &chip,
+                                 bool shrink = true);
 
 LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
   mega::ScheduleAttr given = group.getScheduleAttr();
@@ -141,7 +164,7 @@ LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
     for (int64_t rows : wanted) {
       auto schedule = mega::ScheduleAttr::get(
           group.getContext(), DenseI64ArrayAttr::get(group.getContext(), wanted), std::nullopt,
-          columns, std::nullopt, std::nullopt, keys, std::nullopt, threads);
+          columns, std::nullopt, std::nullopt, keys, std::nullopt, threads, nullptr);
       int64_t bytes = sharedBytesOf(group, schedule, rows);
       most = std::max(most, bytes);
       if (bytes <= chip.sharedPerBlock)
@@ -156,11 +179,11 @@ LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
            << chip.sharedPerBlock << "; give its schedule a smaller column_block or k_tile";
   group.setScheduleAttr(mega::ScheduleAttr::get(
       group.getContext(), DenseI64ArrayAttr::get(group.getContext(), kept), std::nullopt, columns,
-      std::nullopt, std::nullopt, keys, std::nullopt, threads));
+      std::nullopt, std::nullopt, keys, std::nullopt, threads, nullptr));
   return success();
 }
 
-LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
+LogicalResult chooseRows(mega::GroupOp group, const Chip &chip, StringAttr wantedCopies) {
   mega::ScheduleAttr given = group.getScheduleAttr();
   MLIRContext *context = group.getContext();
   bool bf16 = isBF16(group), products = hasProduct(group), whole = needsWholeRows(group);
@@ -177,16 +200,6 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
       }))
     terms = 64;
   terms = field([](mega::ScheduleAttr s) { return s.getKTile(); }, terms);
-  int64_t stages = field([](mega::ScheduleAttr s) { return s.getStages(); }, 3);
-  int64_t threads =
-      field([](mega::ScheduleAttr s) { return s.getThreads(); }, products ? 256 : 128);
-  if (columns % kLanes || width % columns)
-    return group.emitOpError("expects column_block to be a multiple of 32 that divides ")
-           << width << ", but got " << columns;
-  if (whole && columns != width)
-    return group.emitOpError("expects column_block to be the whole width of ")
-           << width << ", since a norm or rotation follows a product, but got " << columns;
-
   DenseI64ArrayAttr tiles = given ? given.getRowTiles() : nullptr;
   SmallVector<int64_t> wanted, kept;
   if (tiles)
@@ -197,11 +210,36 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
     wanted = {1, 4, 16, bf16 && !whole ? 128 : 64};
   else
     wanted = {4};
+  StringAttr copies = given ? given.getCopies() : nullptr;
+  bool canMap = bf16 && products && chip.tma && chip.matrixUnit == MatrixUnit::WarpGroup &&
+                (terms == 32 || terms == 64) && !multipliesProducts(group) &&
+                !readsAcross(group) &&
+                llvm::any_of(wanted, [&](int64_t rows) {
+                  return gpu::fitsWgmma(rows, columns, gpu::kProducers);
+                });
+  if (copies && copies == "tma" && !canMap)
+    return group.emitOpError("expects no copies = \"tma\" on ")
+           << chip.name << ": that takes a chip with tensor maps and products of warpgroups, bf16, "
+           << "row tiles of 64 rows and more, k_tile 32 or 64, "
+           << "and no product of a product or with a matrix read across";
+  if (!copies && canMap)
+    copies = wantedCopies;
+  int64_t stages = field([](mega::ScheduleAttr s) { return s.getStages(); },
+                         copies && copies == "tma" ? 4 : 3);
+  int64_t threads =
+      field([](mega::ScheduleAttr s) { return s.getThreads(); }, products ? 256 : 128);
+  if (columns % kLanes || width % columns)
+    return group.emitOpError("expects column_block to be a multiple of 32 that divides ")
+           << width << ", but got " << columns;
+  if (whole && columns != width)
+    return group.emitOpError("expects column_block to be the whole width of ")
+           << width << ", since a norm or rotation follows a product, but got " << columns;
+
   int64_t most = 0;
   auto schedule = [&](ArrayRef<int64_t> rows) {
     // A block takes one row tile, whatever its size.
     return mega::ScheduleAttr::get(context, DenseI64ArrayAttr::get(context, rows), 1, columns,
-                                   std::nullopt, std::nullopt, terms, stages, threads);
+                                   std::nullopt, std::nullopt, terms, stages, threads, copies);
   };
   group.setScheduleAttr(schedule(wanted));
   for (int64_t rows : wanted) {
@@ -209,12 +247,17 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip) {
       return group.emitOpError("expects row_tiles of more than ")
              << gpu::kDotRows << " rows, since linear_input_gradient reads its matrix across the "
              << "terms, but got " << rows;
-    mega::ScheduleAttr own = gpuScheduleOf(group, rows);
+    mega::ScheduleAttr own = rowScheduleOf(group, rows, chip);
     if (!own)
       return group.emitOpError("cannot share tiles of ")
              << rows << " rows and " << columns
              << " columns among warps; change row_tiles or column_block of its schedule";
+    // What is written stays: fewer stages or columns are for us to take, not for whoever wrote them.
     int64_t bytes = sharedBytesOf(group, own, rows);
+    if (rows > gpu::kDotRows && given &&
+        ((given.getStages() && *own.getStages() != stages) ||
+         (given.getColumnBlock() && rows > 16 && *own.getColumnBlock() != columns)))
+      bytes = sharedBytesOf(group, rowScheduleOf(group, rows, chip, /*shrink=*/false), rows);
     most = std::max(most, bytes);
     if (bytes <= chip.sharedPerBlock)
       kept.push_back(rows);
@@ -239,7 +282,7 @@ LogicalResult chooseStream(mega::GroupOp group, const Chip &chip) {
                                                : gpuTimeTile(group, channels, chip);
   group.setScheduleAttr(mega::ScheduleAttr::get(
       group.getContext(), nullptr, std::nullopt, std::nullopt, steps, channels, std::nullopt,
-      std::nullopt, given ? given.getThreads() : std::nullopt));
+      std::nullopt, given ? given.getThreads() : std::nullopt, nullptr));
   return success();
 }
 
@@ -252,13 +295,18 @@ struct ChooseGpuSchedule : impl::ChooseGpuScheduleBase<ChooseGpuSchedule> {
       getOperation()->emitError(chip.status().message());
       return signalPassFailure();
     }
+    if (!copies.empty() && copies != "tma" && copies != "async") {
+      getOperation()->emitError("expects the option copies to be tma or async, but got '")
+          << copies << "'";
+      return signalPassFailure();
+    }
     getOperation()->walk([&](mega::GroupOp group) {
       if (failed(choose(group, *chip)))
         signalPassFailure();
     });
   }
 
-  static LogicalResult choose(mega::GroupOp group, const Chip &chip) {
+  LogicalResult choose(mega::GroupOp group, const Chip &chip) {
     if (failed(verifyComputes(group)))
       return failure();
     switch (roleOf(group)) {
@@ -270,7 +318,7 @@ struct ChooseGpuSchedule : impl::ChooseGpuScheduleBase<ChooseGpuSchedule> {
     case RowRole::Attention:
       return chooseAttention(group, chip);
     default:
-      return chooseRows(group, chip);
+      return chooseRows(group, chip, StringAttr::get(&getContext(), copies.empty() ? "tma" : StringRef(copies)));
     }
   }
 };
@@ -304,8 +352,10 @@ struct BuildGpuKernels : impl::BuildGpuKernelsBase<BuildGpuKernels> {
           if (auto function = symbols.lookup<func::FuncOp>(name.getValue());
               function && function->hasAttr("mega.row_kernel"))
             function->setAttr("mega.schedule",
-                              gpuScheduleOf(group, function->getAttrOfType<IntegerAttr>(
-                                                               "mega.row_tile").getInt()));
+                              rowScheduleOf(group,
+                                            function->getAttrOfType<IntegerAttr>("mega.row_tile")
+                                                .getInt(),
+                                            *chip));
     });
   }
 };
@@ -314,29 +364,72 @@ struct BuildGpuKernels : impl::BuildGpuKernelsBase<BuildGpuKernels> {
 
 mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile) {
   mega::ScheduleAttr all = group.getScheduleAttr();
+  int64_t columns = *all.getColumnBlock(), threads = *all.getThreads();
+  if (rowTile > 1)
+    threads = threadsFor(isBF16(group), rowTile, {columns, *all.getKTile()}, threads);
+  if (!threads)
+    return mega::ScheduleAttr();
+  auto own = DenseI64ArrayAttr::get(group.getContext(), {rowTile});
+  return mega::ScheduleAttr::get(group.getContext(), own, rowTile, columns, std::nullopt,
+                                 std::nullopt, all.getKTile(), std::nullopt, threads, nullptr);
+}
+
+namespace {
+
+mega::ScheduleAttr rowScheduleOf(mega::GroupOp group, int64_t rowTile, const Chip &chip,
+                                 bool shrink) {
+  mega::ScheduleAttr all = group.getScheduleAttr();
   MLIRContext *context = group.getContext();
   auto own = DenseI64ArrayAttr::get(context, {rowTile});
-  int64_t columns = *all.getColumnBlock(), threads = *all.getThreads();
-  bool bf16 = isBF16(group);
-  if (roleOf(group) == RowRole::Attention) {
-    if (rowTile > 1)
-      threads = threadsFor(bf16, rowTile, {columns, *all.getKTile()}, threads);
-    return threads ? mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt,
-                                             std::nullopt, all.getKTile(), std::nullopt, threads)
-                   : mega::ScheduleAttr();
-  }
-  if (hasProduct(group)) {
+  int64_t columns = *all.getColumnBlock(), stages = *all.getStages();
+  bool bf16 = isBF16(group), whole = needsWholeRows(group);
+  auto make = [&]() -> mega::ScheduleAttr {
+    int64_t threads = *all.getThreads();
+    StringAttr copies;
+    if (hasProduct(group)) {
+      if (rowTile > gpu::kDotRows && rowTile <= 16)
+        threads = std::min<int64_t>(threads, 128);
+      // Whole warpgroups that multiply, and one more that copies.
+      if (all.getCopies() && all.getCopies() == "tma")
+        for (int64_t consumers = threads; consumers >= gpu::kProducers; consumers /= 2)
+          if (rowTile > 16 && gpu::fitsWgmma(rowTile, columns, consumers)) {
+            threads = consumers + gpu::kProducers;
+            copies = all.getCopies();
+            break;
+          }
+      if (rowTile > gpu::kDotRows && !copies)
+        threads = threadsFor(bf16, rowTile, columns, threads);
+    }
+    if (!threads)
+      return mega::ScheduleAttr();
+    return mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt, std::nullopt,
+                                   all.getKTile(), stages, threads, copies);
+  };
+  if (hasProduct(group) && !whole && rowTile <= 16) {
     // With few rows there are few blocks: more, narrower ones read B together.
-    if (rowTile <= 16 && !needsWholeRows(group))
-      columns = shareOf(columns, 64);
-    if (rowTile <= 16)
-      threads = std::min<int64_t>(threads, 128);
-    if (rowTile > gpu::kDotRows)
-      threads = threadsFor(bf16, rowTile, columns, threads);
+    int64_t width = widthOfHead(group);
+    columns = shareOf(columns, 64);
+    if (width / columns < chip.multiprocessors)
+      columns = shareOf(columns, kLanes);
   }
-  return threads ? mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt,
-                                           std::nullopt, all.getKTile(), all.getStages(), threads)
-                 : mega::ScheduleAttr();
+  mega::ScheduleAttr schedule = make();
+  auto fits = [&] {
+    return !shrink || !schedule || !hasProduct(group) ||
+           sharedBytesOf(group, schedule, rowTile) <= chip.sharedPerBlock;
+  };
+  // Two stages still overlap copies and products; half the columns read A twice.
+  for (; !fits() && rowTile > gpu::kDotRows && stages > 2; schedule = make())
+    --stages;
+  for (; !fits() && rowTile > gpu::kDotRows && !whole && columns > 2 * kLanes; schedule = make()) {
+    int64_t fewer = shareOf(columns, columns / 2);
+    stages = *all.getStages();
+    columns = fewer;
+    for (schedule = make(); !fits() && stages > 2; schedule = make())
+      --stages;
+  }
+  return schedule;
 }
+
+} // namespace
 
 } // namespace otodus

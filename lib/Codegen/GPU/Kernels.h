@@ -41,7 +41,7 @@ mlir::LogicalResult emitGpuCemaGradient(KernelEmitter &kernel, mega::CemaGradien
                                         const Chip &chip);
 mlir::LogicalResult emitGpuAttentionGradient(KernelEmitter &kernel, mlir::Operation *op);
 
-/// The schedule of one variant of a group: few rows take fewer columns and threads.
+/// The schedule of one variant of attention; null if no number of threads suits its tiles.
 mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile);
 
 /// The longest time tile, a power of two of at most 64 steps, with which the tiles of `group` fit

@@ -1,6 +1,6 @@
 //===- ProductTile.cpp - The ring of operand tiles in shared memory --------===//
 
-#include "ProductTile.h"
+#include "ProductRoles.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -80,6 +80,13 @@ SmallVector<Axis> ProductTile::rightAt(Value column, Value term, int64_t count,
 
 static int64_t widthOf(Type element) { return element.getIntOrFloatBitWidth() / 8; }
 
+bool liesAcross(const ProductTile &tile, SimtBuilder &s, TileEvaluator &values) {
+  linalg::GenericOp op = tile.op;
+  std::optional<Place> place = values.placeOf(op.getDpsInputOperand(1)->get());
+  int64_t count = 16 / widthOf(tile.element);
+  return place && !values.contiguous(*place, tile.rightAt(s.index(0), s.index(0), count, false));
+}
+
 OperandTiles operandTiles(const ProductTile &tile, ProductForm form, int64_t termTile,
                           bool bAlongColumns) {
   OperandTiles layout;
@@ -93,6 +100,14 @@ OperandTiles operandTiles(const ProductTile &tile, ProductForm form, int64_t ter
   return layout;
 }
 
+/// Pieces of 16 bytes of a 128-byte line of banks are permuted by the line.
+Value swizzled(Value line, Value position, int64_t pitch, int64_t width, SimtBuilder &s) {
+  int64_t bytes = pitch * width, pieces = bytes / 16;
+  Value by = s.rem(s.div(line, 128 / bytes), pieces);
+  Value piece = arith::XOrIOp::create(s.b, s.loc, s.div(position, 16 / width), by);
+  return s.mul(piece, 16 / width);
+}
+
 FailureOr<Accumulator> emitProducts(ArrayRef<ProductTile> tiles, const ProductPlan &plan,
                                     Value limit, bool overlayC, SimtBuilder &s,
                                     TileEvaluator &values) {
@@ -101,6 +116,7 @@ FailureOr<Accumulator> emitProducts(ArrayRef<ProductTile> tiles, const ProductPl
   c.memref = s.shared(tiles.front().rows * c.pitch, s.b.getF32Type(), overlayC ? "sums" : "");
   LogicalResult done = plan.form == ProductForm::Dot
                            ? emitDotProducts(tiles, plan, limit, c, s, values)
+                       : plan.roles ? emitRoleProducts(tiles, plan, c, s)
                            : emitTiledProducts(tiles, plan, limit, c, s, values);
   if (failed(done))
     return failure();
@@ -116,7 +132,7 @@ public:
   OperandCopy(SimtBuilder &s, TileEvaluator &values, Value tensor, int64_t lines, int64_t inner,
               int64_t pitch, bool swizzled, int64_t threads)
       : s(s), values(values), tensor(tensor), lines(lines), inner(inner), pitch(pitch),
-        swizzled(swizzled), threads(threads), element(getElementTypeOrSelf(tensor.getType())),
+        isSwizzled(swizzled), threads(threads), element(getElementTypeOrSelf(tensor.getType())),
         count(16 / widthOf(element)) {}
 
   /// `at`: coordinates of 16 bytes from (line, position) on.
@@ -128,7 +144,8 @@ public:
       Value line = s.div(piece, perLine), position = s.mul(s.rem(piece, perLine), count);
       auto copy = [&] {
         SmallVector<Axis> axes = at(line, position);
-        Value to = s.add(slot, s.add(s.mul(line, pitch), placed(line, position)));
+        Value placed = isSwizzled ? swizzled(line, position, pitch, widthOf(element), s) : position;
+        Value to = s.add(slot, s.add(s.mul(line, pitch), placed));
         std::optional<Place> place = values.placeOf(tensor);
         bool global = place && !cast<MemRefType>(place->memref.getType()).getMemorySpace();
         if (global && values.contiguous(*place, axes)) {
@@ -156,21 +173,11 @@ public:
   }
 
 private:
-  /// Where in its row a piece lies: pieces of a 128-byte line of banks are permuted by the line.
-  Value placed(Value line, Value position) {
-    if (!swizzled)
-      return position;
-    int64_t bytes = pitch * widthOf(element), pieces = bytes / 16;
-    Value by = s.rem(s.div(line, 128 / bytes), pieces);
-    Value piece = arith::XOrIOp::create(s.b, s.loc, s.div(position, count), by);
-    return s.mul(piece, count);
-  }
-
   SimtBuilder &s;
   TileEvaluator &values;
   Value tensor;
   int64_t lines, inner, pitch;
-  bool swizzled;
+  bool isSwizzled;
   int64_t threads;
   Type element;
   int64_t count;
@@ -191,11 +198,7 @@ public:
     right = op.getDpsInputOperand(1)->get();
     count = 16 / widthOf(tile.element);
     // B is brought in along whichever of its dimensions is contiguous.
-    bool bAlongColumns = false;
-    if (std::optional<Place> place = values.placeOf(right))
-      bAlongColumns =
-          !values.contiguous(*place, tile.rightAt(s.index(0), s.index(0), count, false));
-    layout = operandTiles(tile, plan.form, plan.termTile, bAlongColumns);
+    layout = operandTiles(tile, plan.form, plan.termTile, liesAcross(tile, s, values));
     aSlot = layout.aRows * layout.aPitch;
     bSlot = layout.bRows * layout.bPitch;
     int64_t alignment = layout.swizzled ? 1024 : 16;
@@ -223,7 +226,7 @@ public:
       b.setInsertionPointToStart(loop.getBody());
       Value step = loop.getInductionVar();
       NVVM::CpAsyncWaitGroupOp::create(b, s.loc, stages - 2);
-      SmallVector<Value> sums = registers->settle(loop.getRegionIterArgs());
+      SmallVector<Value> sums = registers->settle(loop.getRegionIterArgs(), 0);
       if (registers->runsAside())
         s.fenceAsyncProxy();
       // Everybody's copies of this step have landed, and nobody reads the slot that is next to be
@@ -244,7 +247,7 @@ public:
         multiply();
       scf::YieldOp::create(b, s.loc, sums);
     }
-    SmallVector<Value> sums = registers->settle(loop.getResults());
+    SmallVector<Value> sums = registers->settle(loop.getResults(), 0);
     NVVM::CpAsyncWaitGroupOp::create(b, s.loc, 0);
     s.barrier(); // what comes next may lie where the operands were
     if (failed(filled))
@@ -299,6 +302,23 @@ LogicalResult emitTiledProducts(ArrayRef<ProductTile> tiles, const ProductPlan &
     sums = *updated;
     if (i + 1 == tiles.size())
       product.store(sums, c);
+  }
+  return success();
+}
+
+LogicalResult emitRoleProducts(ArrayRef<ProductTile> tiles, const ProductPlan &plan, Accumulator c,
+                               SimtBuilder &s) {
+  SmallVector<Value> sums;
+  for (auto [i, tile] : llvm::enumerate(tiles)) {
+    std::unique_ptr<RegisterTile> registers =
+        makeWgmmaTile(tile.rows, tile.columns, plan.roles->termTileOf(tile),
+                      plan.roles->layoutOf(tile), plan.roles->consumers(), s);
+    FailureOr<SmallVector<Value>> updated = plan.roles->multiply(tile, sums, *registers);
+    if (failed(updated))
+      return failure();
+    sums = *updated;
+    if (i + 1 == tiles.size())
+      registers->store(sums, c);
   }
   return success();
 }

@@ -45,6 +45,11 @@ struct ProductTile {
                                   bool alongColumns) const;
 };
 
+class ProductRoles;
+
+/// True if B's neighbours in memory are columns, not terms.
+bool liesAcross(const ProductTile &tile, SimtBuilder &s, TileEvaluator &values);
+
 /// How a block computes a product.
 struct ProductPlan {
   ProductForm form = ProductForm::Fma;
@@ -52,6 +57,7 @@ struct ProductPlan {
   int64_t termTile = 32; ///< terms that are in shared memory at once
   int64_t stages = 2;    ///< such tiles under way together
   std::string overlay;   ///< of the operands' tiles (SimtBuilder::shared), followed by a number
+  ProductRoles *roles = nullptr; ///< of the block's warps (form Wgmma); null: all do the same
 };
 
 /// Where C lies when a product is done.
@@ -82,6 +88,8 @@ mlir::LogicalResult emitDotProducts(llvm::ArrayRef<ProductTile> tiles, const Pro
 mlir::LogicalResult emitTiledProducts(llvm::ArrayRef<ProductTile> tiles, const ProductPlan &plan,
                                       mlir::Value limit, Accumulator c, SimtBuilder &s,
                                       TileEvaluator &values);
+mlir::LogicalResult emitRoleProducts(llvm::ArrayRef<ProductTile> tiles, const ProductPlan &plan,
+                                     Accumulator c, SimtBuilder &s);
 
 /// The register tile of a thread or warp: what a form does with operands in shared memory.
 class RegisterTile {
@@ -96,7 +104,9 @@ public:
   /// True if `accumulate` only starts the work: its sums, and the operands it reads, are in use
   /// until `settle`.
   virtual bool runsAside() const { return false; }
-  virtual llvm::SmallVector<mlir::Value> settle(mlir::ValueRange sums) {
+  /// Leaves the newest `groups` calls of `accumulate` running.
+  virtual llvm::SmallVector<mlir::Value> settle(mlir::ValueRange sums, int64_t groups) {
+    (void)groups;
     return llvm::SmallVector<mlir::Value>(sums);
   }
   /// Every row of the sums times its element of `factors`, a flat f32 memref.
@@ -113,6 +123,10 @@ struct OperandTiles {
   /// swizzles say.
   bool swizzled = false;
 };
+/// Where in its row of `pitch` elements of `width` bytes a piece from `position` on lies in such a tile.
+mlir::Value swizzled(mlir::Value line, mlir::Value position, int64_t pitch, int64_t width,
+                     SimtBuilder &s);
+
 OperandTiles operandTiles(const ProductTile &tile, ProductForm form, int64_t termTile,
                           bool bAlongColumns);
 

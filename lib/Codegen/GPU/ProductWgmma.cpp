@@ -72,10 +72,11 @@ public:
 
   bool runsAside() const override { return true; }
 
-  SmallVector<Value> settle(ValueRange sums) override {
+  SmallVector<Value> settle(ValueRange sums, int64_t groups) override {
     SmallVector<Value> done;
     for (Value sum : sums)
-      done.push_back(gk::WgmmaWaitOp::create(s.b, s.loc, type, sum, ValueRange(), 0));
+      done.push_back(gk::WgmmaWaitOp::create(s.b, s.loc, type, sum, ValueRange(),
+                                              int32_t(groups)));
     return done;
   }
 

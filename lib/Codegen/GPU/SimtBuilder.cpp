@@ -13,9 +13,20 @@ namespace otodus::gpu {
 SimtBuilder::SimtBuilder(OpBuilder &b, Location loc) : b(b), loc(loc) {}
 
 void SimtBuilder::begin() {
-  thread_ = mlir::gpu::ThreadIdOp::create(b, loc, mlir::gpu::Dimension::x);
-  warp_ = div(thread_, kWarp);
-  lane_ = rem(thread_, kWarp);
+  Value thread = mlir::gpu::ThreadIdOp::create(b, loc, mlir::gpu::Dimension::x);
+  start_ = thread.getDefiningOp();
+  team_ = {thread, div(thread, kWarp), rem(thread, kWarp), Value(), Value()};
+}
+
+SimtBuilder::Team SimtBuilder::teamOf(int64_t first, int64_t count, int64_t barrierId) {
+  Team team;
+  team.thread = first ? sub(thread(), index(first)) : thread();
+  team.warp = first ? sub(warp(), index(first / kWarp)) : warp();
+  team.lane = lane();
+  // A constant: ptxas reserves all 16 barriers for one that is not.
+  team.barrierId = i32(barrierId);
+  team.count = i32(count);
+  return team;
 }
 
 Value SimtBuilder::index(int64_t v) { return arith::ConstantIndexOp::create(b, loc, v); }
@@ -59,6 +70,12 @@ Value SimtBuilder::min(Value x, Value y) { return arith::MinUIOp::create(b, loc,
 Value SimtBuilder::less(Value x, Value y) {
   return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, x, y);
 }
+Value SimtBuilder::equal(Value x, Value y) {
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, x, y);
+}
+Value SimtBuilder::select(Value condition, Value x, Value y) {
+  return arith::SelectOp::create(b, loc, condition, x, y);
+}
 Value SimtBuilder::i32(Value v) {
   return arith::IndexCastOp::create(b, loc, b.getI32Type(), v);
 }
@@ -69,7 +86,13 @@ Value SimtBuilder::f32(double v) {
   return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(v)));
 }
 
-void SimtBuilder::barrier() { mlir::gpu::BarrierOp::create(b, loc); }
+void SimtBuilder::barrier() {
+  if (team_.barrierId)
+    NVVM::BarrierOp::create(b, loc, Type(), team_.barrierId, team_.count,
+                            NVVM::BarrierReductionAttr(), Value());
+  else
+    mlir::gpu::BarrierOp::create(b, loc);
+}
 
 void SimtBuilder::warpBarrier() { NVVM::SyncWarpOp::create(b, loc, i32(-1)); }
 
@@ -102,8 +125,7 @@ Value SimtBuilder::overLanes(Value v, function_ref<Value(Value, Value)> combine)
 Value SimtBuilder::shared(int64_t elements, Type element, StringRef overlay, int64_t alignment) {
   // Allocations stand at the start of the block's body, whatever loop asks for them.
   OpBuilder::InsertionGuard guard(b);
-  Operation *at = thread_.getDefiningOp();
-  b.setInsertionPoint(at);
+  b.setInsertionPoint(start_);
   auto space = mlir::gpu::AddressSpaceAttr::get(b.getContext(),
                                                 mlir::gpu::AddressSpace::Workgroup);
   auto type = MemRefType::get({elements}, element, MemRefLayoutAttrInterface(), space);

@@ -32,17 +32,31 @@ public:
   mlir::Value rem(mlir::Value x, int64_t y);
   mlir::Value min(mlir::Value x, mlir::Value y);
   mlir::Value less(mlir::Value x, mlir::Value y);
+  mlir::Value equal(mlir::Value x, mlir::Value y);
+  mlir::Value select(mlir::Value condition, mlir::Value x, mlir::Value y);
   mlir::Value i32(mlir::Value index);
   mlir::Value i32(int64_t v);
   mlir::Value f32(double v);
 
-  /// Thread, warp and lane of the block; made once, in front of the first use's block.
-  mlir::Value thread() { return thread_; }
-  mlir::Value warp() { return warp_; }
-  mlir::Value lane() { return lane_; }
+  /// Thread, warp and lane of the team; the block's are made once, in front of the first use's block.
+  mlir::Value thread() { return team_.thread; }
+  mlir::Value warp() { return team_.warp; }
+  mlir::Value lane() { return team_.lane; }
   /// Makes them here: call once, at the start of the block's body.
   void begin();
 
+  /// Threads that work together: those of the block, until `work` says otherwise.
+  struct Team {
+    mlir::Value thread, warp, lane; ///< of the team
+    mlir::Value barrierId, count;   ///< of the named barrier; null: the block's
+  };
+  const Team &team() const { return team_; }
+  /// From here on ids and barriers are those of `team`.
+  void work(const Team &team) { team_ = team; }
+  /// `count` threads of the block from `first` on, with a named barrier from 1 to 15 of their own. Whole warps.
+  Team teamOf(int64_t first, int64_t count, int64_t barrierId);
+
+  /// A barrier of the team.
   void barrier();
   /// Orders what the lanes of a warp do with memory.
   void warpBarrier();
@@ -84,7 +98,8 @@ public:
 
 private:
   mlir::Value pointer(mlir::Value memref, mlir::Value at, unsigned space);
-  mlir::Value thread_, warp_, lane_;
+  mlir::Operation *start_ = nullptr; ///< of the block's body
+  Team team_;
 };
 
 } // namespace otodus::gpu

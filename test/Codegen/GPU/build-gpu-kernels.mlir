@@ -5,7 +5,7 @@
 // CHECK-NOT: mega.before
 // CHECK-LABEL: func.func private @k0_p_r1(
 // CHECK-SAME: kind = "table", rows = array<i64: 1, 128>
-// CHECK-SAME: mega.schedule = #mega.schedule<row_tiles = [1], row_block = 1, column_block = 64, k_tile = 64, stages = 3, threads = 128>
+// CHECK-SAME: mega.schedule = #mega.schedule<row_tiles = [1], row_block = 1, column_block = 32, k_tile = 64, stages = 3, threads = 256>
 // CHECK-LABEL: func.func private @k0_p_r128(
 // CHECK-SAME: mega.schedule = #mega.schedule<row_tiles = [128], row_block = 128, column_block = 128, k_tile = 64, stages = 3, threads = 256>
 // CHECK-LABEL: func.func private @k1_a_r1(

@@ -46,3 +46,15 @@ func.func @whole(%x: tensor<?x?x64xbf16>, %w: tensor<256x64xbf16>) -> tensor<?x?
   }
   return %0 : tensor<?x?x256xbf16>
 }
+
+// -----
+
+func.func @maps(%x: tensor<?x?x64xbf16>, %w: tensor<128x64xbf16>) -> tensor<?x?x128xbf16> {
+  // expected-error @+1 {{expects no copies = "tma" on sm_80: that takes a chip with tensor maps and products of warpgroups, bf16, row tiles of 64 rows and more, k_tile 32 or 64, and no product of a product or with a matrix read across}}
+  %0 = mega.group "p" (%a = %x : tensor<?x?x64xbf16>, %b = %w : tensor<128x64xbf16>) -> (tensor<?x?x128xbf16>)
+      schedule(<copies = "tma">) {
+    %1 = mega.linear %a, %b : (tensor<?x?x64xbf16>, tensor<128x64xbf16>) -> tensor<?x?x128xbf16>
+    mega.yield %1 : tensor<?x?x128xbf16>
+  }
+  return %0 : tensor<?x?x128xbf16>
+}

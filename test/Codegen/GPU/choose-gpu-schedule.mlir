@@ -1,6 +1,20 @@
 // RUN: otodus-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(otodus-choose-gpu-schedule{target=sm_80}))" | FileCheck %s
 // RUN: otodus-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(otodus-choose-gpu-schedule{target=sm_86}))" | FileCheck %s --check-prefix=SMALL
 
+// RUN: otodus-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(otodus-choose-gpu-schedule{target=sm_90a}))" | FileCheck %s --check-prefix=MAPS
+// RUN: not otodus-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(otodus-choose-gpu-schedule{target=sm_90a copies=fast}))" 2>&1 | FileCheck %s --check-prefix=OPTION
+// OPTION: expects the option copies to be tma or async, but got 'fast'
+
+// Tensor maps where the chip has them, for bf16 products.
+// MAPS-LABEL: func.func @product(
+// MAPS: stages = 4, threads = 256, copies = "tma">)
+// MAPS-LABEL: func.func @product_f32
+// MAPS-NOT: copies
+// MAPS-LABEL: func.func @given
+// MAPS-NOT: copies
+// MAPS-LABEL: func.func @whole
+// MAPS: copies = "tma"
+
 // A product in bf16: tensor cores want 16 rows; 128 x 128 tiles of 64 terms in three stages.
 // CHECK-LABEL: func.func @product
 // CHECK: mega.group "p"

@@ -13,12 +13,12 @@
 // CHECK-NOT:     mega.part
 // CHECK:       func.func private @k1_b_r1({{.*}} mega.part
 // CHECK:       func.func private @k0_a_b_r1(memref<?xf32>, memref<?xf32>, memref<?xf32>, memref<?xf32>, memref<?xf32>, memref<?xf32>, index, index, index)
-// CHECK-SAME:    gpu.threads = 128 : i64
-// CHECK-SAME:    mega.grid = [array<i64: 3, 1, 1>, array<i64: 0, 3, 1>]
+// CHECK-SAME:    gpu.threads = 256 : i64
+// CHECK-SAME:    mega.grid = [array<i64: 3, 1, 1>, array<i64: 0, 6, 1>]
 // CHECK-SAME:    mega.parts = [@k0_a_r1, @k1_b_r1]
 // CHECK-SAME:    mega.row_tile = 1 : i64
 // CHECK:       func.func private @k0_a_b_r4(
-// CHECK-SAME:    mega.grid = [array<i64: 3, 1, 4>, array<i64: 0, 3, 1>]
+// CHECK-SAME:    mega.grid = [array<i64: 3, 1, 4>, array<i64: 0, 6, 1>]
 func.func @beside(%x: tensor<?x?x64xf32>, %w: tensor<128x64xf32>, %u: tensor<64x64xf32>)
     -> (tensor<?x?x128xf32>, tensor<?x?x64xf32>) {
   %0 = mega.group "a" (%a = %x : tensor<?x?x64xf32>, %b = %w : tensor<128x64xf32>) -> (tensor<?x?x128xf32>)

@@ -10,12 +10,17 @@ def ChooseGpuSchedule : InterfacePass<"otodus-choose-gpu-schedule", "mlir::Funct
   let description = [{
     What `otodus-choose-schedule` does for CPUs. Row tiles, columns, the terms and stages of products, keys of attention, time tiles
     and threads follow from the shapes and from the chip's shared memory; what is written on a group already is kept
-    and checked. Row tiles whose operands do not fit the chip are left out; none fitting is an error with the numbers.
+    and checked. Where the operands of a row tile do not fit the chip, its kernel takes fewer stages, then fewer columns;
+    row tiles that still do not fit are left out, and none fitting is an error with the numbers.
+
+    On chips with tensor maps and products of warpgroups, bf16 products of large row tiles get `copies = "tma"`: 128 more threads,
+    which bring the operands in. The option `copies=async` does without, and so does a schedule that says so.
 
     See `test/Codegen/GPU/choose-gpu-schedule.mlir` for a before and after.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"\"", "the chip: cuda:sm_80, sim:sm_80 or sm_80">,
+    Option<"copies", "copies", "std::string", "\"\"", "tma or async, for groups whose schedule does not say; default: tma where the chip has it">,
   ];
   let dependentDialects = ["::otodus::mega::MegaDialect"];
 }

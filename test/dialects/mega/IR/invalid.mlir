@@ -976,6 +976,12 @@ func.func private @schedule_no_tiles() attributes {a = #mega.schedule<row_tiles 
 
 // -----
 
+// (C4)
+// expected-error @+1 {{expects copies to be "tma" or "async", but got "fast"}}
+func.func private @schedule_copies() attributes {a = #mega.schedule<copies = "fast">}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // Attributes of arguments and results
 //===----------------------------------------------------------------------===//
