@@ -455,6 +455,8 @@ private:
     formats::Variant variant;
     variant.entry = function.getName().str();
     variant.rowTile = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
+    if (auto cost = function->getAttrOfType<IntegerAttr>("mega.tile_cost"))
+      variant.tileCost = cost.getInt();
     for (auto extent :
          function->getAttrOfType<ArrayAttr>("mega.grid").getAsRange<DenseI64ArrayAttr>())
       variant.grid.push_back({formats::Symbol(extent[0]), extent[1], extent[2]});

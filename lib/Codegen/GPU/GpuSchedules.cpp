@@ -12,6 +12,8 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
+#include <cmath>
+
 namespace otodus {
 #define GEN_PASS_DEF_CHOOSEGPUSCHEDULE
 #define GEN_PASS_DEF_BUILDGPUKERNELS
@@ -140,6 +142,35 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
 /// fewer stages, then fewer columns, until the tiles fit the chip. Null if no number of threads suits.
 mega::ScheduleAttr rowScheduleOf(mega::GroupOp group, int64_t rowTile, const Chip &chip,
                                  bool shrink = true);
+
+/// What a launch of one row tile is predicted to take, for comparing the variants of a group (formats::Variant), in units of
+/// 10 ps, below the format's 2^32: blocks that start, read their operands or compute, whichever takes longer, on as many
+/// multiprocessors as there are; and the chip's memory, which all share.
+int64_t tileCostOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t rows, const Chip &chip) {
+  constexpr double kStart = 1e-6;  // to launch and fill a pipeline
+  constexpr double kOverShare = 3; // one block alone reads faster than its share of the memory
+  bool bf16 = isBF16(group), mapped = schedule.getCopies() && schedule.getCopies() == "tma";
+  double sms = double(std::max<int64_t>(1, chip.multiprocessors));
+  // Parts of the nominal rate that the forms of a product reach.
+  double rate = rows <= gpu::kDotRows ? chip.f32FlopsPerSecond
+                : !bf16               ? 0.5 * chip.f32FlopsPerSecond
+                                      : (mapped ? 0.8 : 0.5) * chip.bf16FlopsPerSecond;
+  double columns = double(*schedule.getColumnBlock());
+  double blocks = std::ceil(double(widthOf(group.getResult(0).getType()).padded()) / columns);
+  double bytes = 0, flops = 0, matrices = 0;
+  for (Operation &product : productsOf(group)) {
+    double terms = double(widthOf(product.getOperand(0).getType()).padded());
+    double element = bf16 ? 2 : 4;
+    bytes += (double(rows) + columns) * terms * element;
+    matrices += blocks * columns * terms * element;
+    flops += 2 * double(rows) * columns * terms;
+  }
+  double share = chip.bytesPerSecond / sms;
+  double block = kStart + std::max(bytes / (kOverShare * share), flops * sms / rate);
+  double all = std::max(block * std::ceil(blocks / sms), kStart + matrices / chip.bytesPerSecond);
+  // Of equals the runtime takes the larger tile; more rows never cost less.
+  return int64_t(std::min(all * 1e11, 4e9)) + rows;
+}
 
 LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
   mega::ScheduleAttr given = group.getScheduleAttr();
@@ -350,12 +381,15 @@ struct BuildGpuKernels : impl::BuildGpuKernelsBase<BuildGpuKernels> {
       if (auto kernels = group->getAttrOfType<ArrayAttr>("mega.kernels"))
         for (auto name : kernels.getAsRange<FlatSymbolRefAttr>())
           if (auto function = symbols.lookup<func::FuncOp>(name.getValue());
-              function && function->hasAttr("mega.row_kernel"))
-            function->setAttr("mega.schedule",
-                              rowScheduleOf(group,
-                                            function->getAttrOfType<IntegerAttr>("mega.row_tile")
-                                                .getInt(),
-                                            *chip));
+              function && function->hasAttr("mega.row_kernel")) {
+            int64_t rows = function->getAttrOfType<IntegerAttr>("mega.row_tile").getInt();
+            mega::ScheduleAttr own = rowScheduleOf(group, rows, *chip);
+            function->setAttr("mega.schedule", own);
+            if (hasProduct(group))
+              function->setAttr("mega.tile_cost",
+                                Builder(&getContext())
+                                    .getI64IntegerAttr(tileCostOf(group, own, rows, *chip)));
+          }
     });
   }
 };
