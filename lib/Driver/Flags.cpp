@@ -43,7 +43,7 @@ void addRunFlags(CLI::App &app, ModelFlags &flags) {
                "wait for every kernel of a GPU, so that a fault names it; slow");
   app.add_option("--sim", flags.sim,
                  "how the simulator runs: check=none|fast|full, order=fifo|lifo|random[:SEED], "
-                 "async=late|early|mixed[:SEED], with commas");
+                 "async=late|early|mixed[:SEED], banks=count (conflicts per kernel), with commas");
   app.add_option("--tokenizer", flags.tokenizer,
                  "SentencePiece model instead of the one the configuration names");
   app.add_option("--cache-dir", flags.cacheDir,

@@ -42,6 +42,9 @@ struct SimLibrary {
   decltype(&otodusSimLaunch) launch = nullptr;
   decltype(&otodusSimReportCount) reportCount = nullptr;
   decltype(&otodusSimReport) report = nullptr;
+  decltype(&otodusSimBankCount) bankCount = nullptr;
+  decltype(&otodusSimBank) bank = nullptr;
+  decltype(&otodusSimGetCounters) counters = nullptr;
   decltype(&otodusSimEncodeTensorMap) encode = nullptr;
 };
 
@@ -71,6 +74,9 @@ Result<SimLibrary> loadLibrary(const std::string &file) {
                   opened->find("otodusSimLaunch", library.launch) &&
                   opened->find("otodusSimReportCount", library.reportCount) &&
                   opened->find("otodusSimReport", library.report) &&
+                  opened->find("otodusSimBankCount", library.bankCount) &&
+                  opened->find("otodusSimBank", library.bank) &&
+                  opened->find("otodusSimGetCounters", library.counters) &&
                   opened->find("otodusSimEncodeTensorMap", library.encode);
   uint32_t version = library.version ? library.version() : 0;
   if (!complete || version != OTODUS_SIM_LIBRARY_VERSION)
@@ -103,6 +109,7 @@ Status parseOptions(const std::string &text, OtodusSimOptions &options) {
       {"async", "late", &OtodusSimOptions::async, OTODUS_SIM_LATE, false},
       {"async", "early", &OtodusSimOptions::async, OTODUS_SIM_EARLY, false},
       {"async", "mixed", &OtodusSimOptions::async, OTODUS_SIM_MIXED, true},
+      {"banks", "count", &OtodusSimOptions::banks, 1, false},
   };
   for (size_t at = 0; at < text.size();) {
     size_t end = std::min(text.find(',', at), text.size());
@@ -123,16 +130,26 @@ Status parseOptions(const std::string &text, OtodusSimOptions &options) {
     }
     if (!good)
       return Status(Code::Usage, "--sim expects check=none|fast|full, "
-                                 "order=fifo|lifo|random[:SEED] and async=late|early|mixed[:SEED], "
-                                 "but got '" + part + "'");
+                                 "order=fifo|lifo|random[:SEED], async=late|early|mixed[:SEED] and "
+                                 "banks=count, but got '" + part + "'");
     options.*choice->field = choice->value;
   }
+  if (options.banks && options.checks == OTODUS_SIM_CHECK_NONE)
+    return Status(Code::Usage, "--sim=banks=count counts accesses that check=none does not look at; "
+                               "leave out one of them");
   return Status::ok();
 }
 
 //===----------------------------------------------------------------------===//
 // The device
 //===----------------------------------------------------------------------===//
+
+/// Accesses of warps to shared memory by all launches of a kernel.
+struct BankUse {
+  int64_t launches = 0;
+  uint64_t accesses = 0, conflicts = 0; ///< conflicts: passes beyond what the bytes need
+  std::string worst;                    ///< the ops with most of them, of the first launch
+};
 
 /// One simulator and the memory it knows; kept alive by device, images and streams.
 struct Simulator {
@@ -141,10 +158,32 @@ struct Simulator {
   DeviceOptions options;
   std::mutex mutex; ///< calls on one simulator must not overlap
   std::map<std::byte *, size_t> ranges;
+  bool countsBanks = false;
+  std::map<std::string, BankUse> banks; ///< by kernel
+  OtodusSimCounters counted = {};
 
   ~Simulator() {
+    for (const auto &[kernel, use] : banks)
+      if (options.report)
+        options.report("banks: " + kernel + ": " + std::to_string(use.launches) +
+                       (use.launches == 1 ? " launch, " : " launches, ") +
+                       std::to_string(use.accesses) + " accesses, " + std::to_string(use.conflicts) +
+                       " extra passes" + (use.conflicts ? "; most: " + use.worst : ""));
     if (handle)
       library.destroy(handle);
+  }
+
+  /// Adds the last launch, which was one of `kernel`.
+  void countBanks(const std::string &kernel) {
+    OtodusSimCounters now = {};
+    library.counters(handle, &now);
+    BankUse &use = banks[kernel];
+    if (use.launches++ == 0)
+      for (size_t i = 0; i < std::min<size_t>(3, library.bankCount(handle)); ++i)
+        use.worst += (i ? "; " : "") + std::string(library.bank(handle, i));
+    use.accesses += now.sharedAccesses - counted.sharedAccesses;
+    use.conflicts += now.bankConflicts - counted.bankConflicts;
+    counted = now;
   }
 
   void setInitialised(const void *at, size_t bytes, bool on) {
@@ -244,6 +283,8 @@ Status SimStream::launch(const KernelCall &call) {
   std::lock_guard<std::mutex> lock(simulator_->mutex);
   const SimLibrary &library = simulator_->library;
   OtodusSimStatus status = library.launch(simulator_->handle, &launch);
+  if (simulator_->countsBanks && status != OTODUS_SIM_INVALID)
+    simulator_->countBanks(kernel.name);
   if (status == OTODUS_SIM_OK)
     return Status::ok();
   size_t count = library.reportCount(simulator_->handle);
@@ -371,6 +412,7 @@ Result<std::shared_ptr<Device>> openSimDevice(const DeviceOptions &options) {
   auto simulator = std::make_shared<Simulator>();
   simulator->library = *library;
   simulator->options = options;
+  simulator->countsBanks = sim.banks != 0;
   char error[256] = "";
   simulator->handle = library->create(&sim, error, sizeof(error));
   if (!simulator->handle)

@@ -120,6 +120,27 @@ TEST_F(SimTest, ReportsFailTheRun) {
                {"'embed'", "stopped by a fault; 1 report: out of bounds"});
 }
 
+TEST_F(SimTest, BankConflictsOfEveryKernel) {
+  OpenOptions with = options();
+  with.device.sim = "banks=count";
+  {
+    auto session = start(with);
+    ASSERT_TRUE(session);
+    std::vector<float> logits;
+    for (int i = 0; i < 2; ++i)
+      ASSERT_TRUE(forward(*session, {1}, logits).isOk());
+    EXPECT_TRUE(reports.empty());
+  }
+  ASSERT_FALSE(reports.empty());
+  for (const std::string &report : reports)
+    EXPECT_NE(report.find(": 2 launches, 16 accesses, 2 extra passes; most: load at x"),
+              std::string::npos)
+        << report;
+  with.device.sim = "check=none,banks=count";
+  expectStatus(Model::open(artefact(), &weights.source, with).status(), Code::Usage,
+               {"check=none", "leave out one"});
+}
+
 TEST_F(SimTest, AKernelThatNeverEnds) {
   OpenOptions with = options();
   with.device.timeout = 1.5;

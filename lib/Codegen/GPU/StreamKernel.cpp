@@ -509,7 +509,7 @@ static bool hasBlocks(mega::GroupOp group, const Chip &chip) {
       return false;
   // Bytes for each step: two tiles, and what a norm keeps for each group. For each channel: taps,
   // a block of steps, and for each mode a state and powers of its decay.
-  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * (16 * 5 * 8 + 256) + 4096;
+  int64_t perStep = 2 * 2 * (tile + 8), rest = tile * (17 * 5 * 8 + 256) + 4096;
   if (ops.size() == 2) {
     auto norm = dyn_cast<mega::TimestepNormOp>(ops.front());
     if (!norm || cema.getInput() != norm.getOutput())

