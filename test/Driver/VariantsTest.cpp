@@ -201,6 +201,11 @@ struct Parameter {
   std::string target, dtype;
 };
 
+/// What GoogleTest says of a parameter; without it, its bytes.
+void PrintTo(const Parameter &parameter, std::ostream *out) {
+  *out << parameter.shape.name << " on " << parameter.target << ", " << parameter.dtype;
+}
+
 class Variants : public testing::TestWithParam<Parameter> {};
 
 TEST_P(Variants, AllRunAndAgreeWithTheReference) {
