@@ -28,6 +28,8 @@ namespace {
 
 /// Value columns of a block of attention: every share computes the scores again.
 constexpr int64_t kAttentionColumns = 256;
+/// The same for one row: one step has few blocks, and reading values takes longer than scores.
+constexpr int64_t kOneRowColumns = 64;
 
 /// Products of rows with a matrix: their operands are the rows and the matrix.
 bool isProduct(Operation &op) { return isa<mega::LinearOp, mega::LinearInputGradientOp>(op); }
@@ -401,6 +403,8 @@ mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile) {
   int64_t columns = *all.getColumnBlock(), threads = *all.getThreads();
   if (rowTile > 1)
     threads = threadsFor(isBF16(group), rowTile, {columns, *all.getKTile()}, threads);
+  else
+    columns = shareOf(columns, kOneRowColumns);
   if (!threads)
     return mega::ScheduleAttr();
   auto own = DenseI64ArrayAttr::get(group.getContext(), {rowTile});
