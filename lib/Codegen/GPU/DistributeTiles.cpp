@@ -225,7 +225,7 @@ LogicalResult RowKernel::partRoles(ArrayRef<linalg::GenericOp> products) {
             !followsProduct(op, all);
   }
   if (fits && (terms == 32 || terms == 64))
-    roles = ProductRoles::make(tiles, threads, terms, schedule.getStages().value_or(4), limit, s,
+    roles = ProductRoles::make(tiles, threads, terms, schedule.getStages().value_or(6), limit, s,
                                values, maps);
   if (!roles)
     return function.emitOpError("cannot bring its operands in by tensor maps on ")

@@ -258,7 +258,7 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip, StringAttr wante
   if (!copies && canMap)
     copies = wantedCopies;
   int64_t stages = field([](mega::ScheduleAttr s) { return s.getStages(); },
-                         copies && copies == "tma" ? 4 : 3);
+                         copies && copies == "tma" ? 6 : 3);
   int64_t threads =
       field([](mega::ScheduleAttr s) { return s.getThreads(); }, products ? 256 : 128);
   if (columns % kLanes || width % columns)

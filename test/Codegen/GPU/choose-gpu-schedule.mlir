@@ -7,7 +7,7 @@
 
 // Tensor maps where the chip has them, for bf16 products.
 // MAPS-LABEL: func.func @product(
-// MAPS: stages = 4, threads = 256, copies = "tma">)
+// MAPS: stages = 6, threads = 256, copies = "tma">)
 // MAPS-LABEL: func.func @product_f32
 // MAPS-NOT: copies
 // MAPS-LABEL: func.func @given
