@@ -185,6 +185,7 @@ def Mega_TimestepNormSavingOp : Mega_GradientOp<"timestep_norm_saving", "Stream"
     `groups` `(` $groups `)` `eps` `(` $eps `)` attr-dict
     `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def Mega_TimestepNormGradientOp : Mega_TiedOp<"timestep_norm_gradient", 4, "Accumulation", [
@@ -213,6 +214,7 @@ def Mega_TimestepNormGradientOp : Mega_TiedOp<"timestep_norm_gradient", 4, "Accu
     `into` $dmean `,` $dvariance `,` $dweight `,` $dbias
     `groups` `(` $groups `)` attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def Mega_CemaSavingOp : Mega_GradientOp<"cema_saving", "Stream", [
@@ -234,6 +236,7 @@ def Mega_CemaSavingOp : Mega_GradientOp<"cema_saving", "Stream", [
     Mega_FlatActivation:$output, Mega_Tensor<[F32], 4, "[B, D, N, 2]">:$new_state,
     Mega_FlatActivation:$start, Mega_FlatActivation:$marks);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def Mega_CemaGradientOp : Mega_TiedOp<"cema_gradient", 6, "Accumulation", [
@@ -261,6 +264,7 @@ def Mega_CemaGradientOp : Mega_TiedOp<"cema_gradient", 6, "Accumulation", [
     Mega_Tensor<[F32], 3, "[D, 1, 1]">:$new_dtheta, Mega_Tensor<[F32], 3, "[D, N, 2]">:$new_dgamma,
     Mega_Tensor<[F32], 2, "[D, 1]">:$new_domega);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -278,6 +282,7 @@ def Mega_ChunkPanelsOp : Mega_GradientOp<"chunk_panels", "Accumulation"> {
     Mega_Tensor<[F32, BF16], 4, "[B, C, H, dv]">:$values);
   let results = (outs Mega_FlatActivation:$key_rows, Mega_FlatActivation:$value_columns);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def Mega_ChunkQueryGradientOp : Mega_GradientOp<"chunk_query_gradient", "Accumulation",
@@ -299,6 +304,7 @@ def Mega_ChunkQueryGradientOp : Mega_GradientOp<"chunk_query_gradient", "Accumul
     $query `,` $output `,` $doutput `,` $keys `,` $key_rows `,` $value_columns `at` $position
     `chunk` `(` $chunk `)` attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def Mega_ChunkKeyGradientOp : Mega_TiedOp<"chunk_key_gradient", 2> {
@@ -325,6 +331,7 @@ def Mega_ChunkKeyGradientOp : Mega_TiedOp<"chunk_key_gradient", 2> {
     `into` $dkeys `,` $dvalues `chunk` `(` $chunk `)` attr-dict
     `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//

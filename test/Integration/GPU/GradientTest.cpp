@@ -45,6 +45,7 @@ GoldenCase caseOf(CaseKind kind, int64_t batch, int64_t length, double tolerance
 void check(const GoldenCase &golden) {
   ModelFlags flags;
   flags.target = "sim:sm_80";
+  flags.sim = "check=full";
   CheckOptions options;
   options.forward = options.stream = options.training = false;
   options.exactBatch = false;
