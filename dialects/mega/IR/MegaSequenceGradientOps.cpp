@@ -43,7 +43,9 @@ LogicalResult verifyGroups(Operation *op, int64_t channels, int64_t groups) {
 SmallVector<Expected> keptStates(Value start, Value marks, RankedTensorType input, int64_t modes) {
   int64_t words = 2 * modes * padded(input.getDimSize(2));
   return {{"start", start.getType(), "[B, 1, 2 N Dp]", {input.getDimSize(0), 1, words}},
-          {"marks", marks.getType(), "[B, L, 2 N Dp / 32]",
+          {"marks",
+           marks.getType(),
+           "[B, L, 2 N Dp / 32]",
            {input.getDimSize(0), input.getDimSize(1), words / 32}}};
 }
 
@@ -81,7 +83,9 @@ LogicalResult TimestepNormGradientOp::verify() {
     return failure();
   return verifyShapes(
       *this, {{"shift", getShift().getType(), "[B, L, G + 1]", {batch, length, groups + 1}},
-              {"inverse_deviation", getInverseDeviation().getType(), "[B, L, G + 1]",
+              {"inverse_deviation",
+               getInverseDeviation().getType(),
+               "[B, L, G + 1]",
                {batch, length, groups + 1}},
               {"weight", getWeight().getType(), "[D]", {input.getDimSize(2)}},
               {"dmean", getDmean().getType(), "[B, G]", {batch, groups}}});
@@ -118,8 +122,8 @@ LogicalResult CemaGradientOp::verify() {
   parameter("theta", getTheta(), "dtheta", getDtheta(), "[D, 1, 1]", {channels, 1, 1});
   parameter("gamma", getGamma(), "dgamma", getDgamma(), "[D, N, 2]", {channels, modes, 2});
   parameter("omega", getOmega(), "domega", getDomega(), "[D, 1]", {channels, 1});
-  all.push_back({"dstate", getDstate().getType(), "[B, D, N, 2]",
-                 {input.getDimSize(0), channels, modes, 2}});
+  all.push_back(
+      {"dstate", getDstate().getType(), "[B, D, N, 2]", {input.getDimSize(0), channels, modes, 2}});
   return verifyShapes(*this, all);
 }
 
@@ -131,11 +135,13 @@ LogicalResult ChunkPanelsOp::verify() {
   RankedTensorType keys = getKeys().getType(), values = getValues().getType();
   int64_t batch = keys.getDimSize(0);
   return verifyShapes(
-      *this, {{"values", values, "[B, C, H, dv]",
-               {batch, keys.getDimSize(1), keys.getDimSize(2), values.getDimSize(3)}},
-              {"key_rows", getKeyRows().getType(), "[B, 1, W]", {batch, 1, panelSize(keys)}},
-              {"value_columns", getValueColumns().getType(), "[B, 1, W]",
-               {batch, 1, panelSize(values)}}});
+      *this,
+      {{"values",
+        values,
+        "[B, C, H, dv]",
+        {batch, keys.getDimSize(1), keys.getDimSize(2), values.getDimSize(3)}},
+       {"key_rows", getKeyRows().getType(), "[B, 1, W]", {batch, 1, panelSize(keys)}},
+       {"value_columns", getValueColumns().getType(), "[B, 1, W]", {batch, 1, panelSize(values)}}});
 }
 
 LogicalResult ChunkQueryGradientOp::verify() {
@@ -165,7 +171,9 @@ LogicalResult ChunkKeyGradientOp::verify() {
       {"log_sum", getLogSum().getType(), "[B, L, H]", {batch, length, heads}},
       {"dot", getDot().getType(), "[B, L, H]", {batch, length, heads}},
       {"keys", getKeys().getType(), "[B, C, H, dz]", {batch, chunk, heads, dz}},
-      {"value_columns", getValueColumns().getType(), "[B, 1, W]",
+      {"value_columns",
+       getValueColumns().getType(),
+       "[B, 1, W]",
        {batch, 1, heads * padded(chunk) * padded(dv)}},
       {"position", getPosition().getType(), "[B]", {batch}},
       {"dkey", getDkey().getType(), "[B, L, H, dz]", {batch, length, heads, dz}},

@@ -3,13 +3,15 @@
 // Scores are computed again, by rows for the queries and by keys for keys and values, so that
 // every sum has one owner (spec 3.7):
 //
-//   P = exp(S - log_sum)   dP = dO Vᵀ   dS = P ∘ (dP - dot)   dQ = dS K   dK = dSᵀ Q   dV = Pᵀ dO
+//   P = exp(S - log_sum)    dP = dO Vᵀ    dS = P ∘ (dP - dot)
+//   dQ = dS K    dK = dSᵀ Q    dV = Pᵀ dO
 //
-// A block has 64 rows or 64 keys of one head and walks the other ones 64 at a time. All products are
-// register tiles of fused multiply-adds (ProductFma.cpp). Values have many more features than keys, so
-// operands are never in shared memory as a whole: S and dP bring 32 features of both sides at a time,
-// dQ, dK and dV 64 columns of the right one, through a ring of two stages. What a block sums up, at
-// most 256 columns, stays in registers; further columns are other blocks', which compute S again.
+// A block has 64 rows or 64 keys of one head and walks the other ones 64 at a time. All products
+// are register tiles of fused multiply-adds (ProductFma.cpp). Values have many more features than
+// keys, so operands are never in shared memory as a whole: S and dP bring 32 features of both sides
+// at a time, dQ, dK and dV 64 columns of the right one, through a ring of two stages. What a block
+// sums up, at most 256 columns, stays in registers; further columns are other blocks', which
+// compute S again.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,8 +33,8 @@ namespace otodus::gpu {
 namespace {
 
 constexpr int64_t kThreads = 256;
-constexpr int64_t kTile = 64;                  ///< rows or keys of a block, and of a step
-constexpr int64_t kTerms = 32, kPitch = 36;    ///< features of a stage; from line to line of it
+constexpr int64_t kTile = 64;                    ///< rows or keys of a block, and of a step
+constexpr int64_t kTerms = 32, kPitch = 36;      ///< features of a stage; from line to line of it
 constexpr int64_t kSlice = 64, kSlicePitch = 68; ///< columns of a stage of the right side
 constexpr int64_t kStage = 2 * kTile * kPitch;
 constexpr int64_t kColumns = 256; ///< columns of a sum that a block's registers hold
@@ -99,8 +101,7 @@ public:
   /// Offset of a head of a row of an activation [B, L, H, d].
   Value headAt(Value row, Value head, Type type) {
     formats::Width width = otodus::widthOf(type);
-    return s.add(s.mul(row, rowStrideOf(width, dtypeOf(type))),
-                 s.mul(head, width.paddedInner()));
+    return s.add(s.mul(row, rowStrideOf(width, dtypeOf(type))), s.mul(head, width.paddedInner()));
   }
   /// Offset of a slot in what mega.chunk_panels makes.
   Value panelAt(Value sequence, Value head, Value slot, int64_t features, Type type) {
@@ -112,10 +113,11 @@ public:
     return s.add(s.mul(sequence, chunk.stateStride(features)),
                  s.mul(s.add(s.mul(slot, chunk.heads), head), features));
   }
-  /// Parameter for a result of the op; all are read (BuildKernels.cpp).
+  /// Parameter for a result of the op, all of which are read (AccumulationKernel.cpp).
   Value result(Value opResult) {
-    return kernel.resultParameter(cast<OpResult>(opResult).getResultNumber(),
-                                  getElementTypeOrSelf(opResult.getType()));
+    auto yielded = kernel.group.getYield().getOperands();
+    int64_t number = llvm::find(yielded, opResult) - yielded.begin();
+    return kernel.resultParameter(number, getElementTypeOrSelf(opResult.getType()));
   }
 
   /// Starts to copy `lines` lines of `inner` elements to the ring, from element `slot` on.
@@ -148,8 +150,8 @@ public:
       commit();
     };
     fill(s.index(0), s.index(0));
-    auto loop = scf::ForOp::create(b, loc, s.index(0), s.index(terms / kTerms), s.index(1),
-                                   square->zero());
+    auto loop =
+        scf::ForOp::create(b, loc, s.index(0), s.index(terms / kTerms), s.index(1), square->zero());
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(loop.getBody());
@@ -181,7 +183,8 @@ public:
       llvm::append_range(sums, sliceTile(width).zero());
     return sums;
   }
-  /// sums[i][n] += Σ over 64 j of scores[i][j] right[j][n]. The ring and `scores` are free after it.
+  /// sums[i][n] += Σ over 64 j of scores[i][j] right[j][n]. The ring and `scores` are free after
+  /// it.
   SmallVector<Value> accumulate(int64_t columns, Value firstColumn, Pointer right,
                                 ValueRange sums) {
     SmallVector<int64_t> widths = slicesOf(columns);
@@ -197,10 +200,10 @@ public:
       if (i + 1 < widths.size())
         fill(i + 1);
       size_t count = sliceTile(width).zero().size();
-      llvm::append_range(next, sliceTile(width).accumulate(
-                                   s.sharedPointer(scores, s.index(0)),
-                                   s.sharedPointer(ring, s.index(i % 2 * kStage)),
-                                   sums.slice(next.size(), count)));
+      llvm::append_range(next,
+                         sliceTile(width).accumulate(s.sharedPointer(scores, s.index(0)),
+                                                     s.sharedPointer(ring, s.index(i % 2 * kStage)),
+                                                     sums.slice(next.size(), count)));
     }
     s.barrier();
     return next;
@@ -268,21 +271,20 @@ LogicalResult emitPanels(KernelEmitter &kernel, mega::ChunkPanelsOp op) {
   Value values = kernel.operandParameter(op.getValues());
   Value keyRows = f.result(op.getKeyRows()), valueRows = f.result(op.getValueColumns());
   int64_t blocks = (f.chunk.slots + kCopiedSlots - 1) / kCopiedSlots;
-  SmallVector<Value> item = f.open(
-      {kernel.frame.batch, f.b.getIndexAttr(f.chunk.heads), f.b.getIndexAttr(blocks)});
+  SmallVector<Value> item =
+      f.open({kernel.frame.batch, f.b.getIndexAttr(f.chunk.heads), f.b.getIndexAttr(blocks)});
   Value sequence = item[0], head = item[1], first = s.mul(item[2], kCopiedSlots);
   Value count = s.min(s.index(kCopiedSlots), s.sub(s.index(f.chunk.slots), first));
   for (auto [from, to, features, type] :
        {std::tuple(keys, keyRows, f.chunk.dz, Type(op.getKeyRows().getType())),
         std::tuple(values, valueRows, f.chunk.dv, Type(op.getValueColumns().getType()))}) {
     int64_t perLine = features / 4;
-    s.loop(s.thread(), s.mul(count, perLine), s.index(kThreads), [&, from = from, to = to,
-                                                                  features = features,
-                                                                  type = type](Value piece) {
-      Value slot = s.add(first, s.div(piece, perLine)), at = s.mul(s.rem(piece, perLine), 4);
-      Value v = s.load(from, s.add(f.stateAt(sequence, head, slot, features), at), 4, true);
-      s.store(v, to, s.add(f.panelAt(sequence, head, slot, features, type), at));
-    });
+    s.loop(s.thread(), s.mul(count, perLine), s.index(kThreads),
+           [&, from = from, to = to, features = features, type = type](Value piece) {
+             Value slot = s.add(first, s.div(piece, perLine)), at = s.mul(s.rem(piece, perLine), 4);
+             Value v = s.load(from, s.add(f.stateAt(sequence, head, slot, features), at), 4, true);
+             s.store(v, to, s.add(f.panelAt(sequence, head, slot, features, type), at));
+           });
   }
   f.close({{formats::Symbol::Batch, 1, 1},
            {formats::Symbol::One, f.chunk.heads, 1},
@@ -309,10 +311,10 @@ LogicalResult emitQueryGradient(KernelEmitter &kernel, mega::ChunkQueryGradientO
   const int64_t columns = shareOf(f.chunk.dz, kColumns), shares = f.chunk.dz / columns;
   Value length = kernel.frame.length;
   AffineExpr symbol = b.getAffineSymbolExpr(0);
-  OpFoldResult tiles = affine::makeComposedFoldedAffineApply(b, loc, symbol.ceilDiv(kTile),
-                                                             {OpFoldResult(length)});
-  SmallVector<Value> item = f.open({kernel.frame.batch, b.getIndexAttr(f.chunk.heads), tiles,
-                                    b.getIndexAttr(shares)});
+  OpFoldResult tiles =
+      affine::makeComposedFoldedAffineApply(b, loc, symbol.ceilDiv(kTile), {OpFoldResult(length)});
+  SmallVector<Value> item =
+      f.open({kernel.frame.batch, b.getIndexAttr(f.chunk.heads), tiles, b.getIndexAttr(shares)});
   Value sequence = item[0], head = item[1], step = s.mul(item[2], kTile);
   Value firstColumn = s.mul(item[3], columns);
   f.prepareProducts();
@@ -331,7 +333,8 @@ LogicalResult emitQueryGradient(KernelEmitter &kernel, mega::ChunkQueryGradientO
       return s.globalPointer(buffer, f.headAt(rowOf(row), head, type));
     };
   };
-  auto queries = pointer(q, op.getQuery().getType()), gradients = pointer(dO, op.getDoutput().getType());
+  auto queries = pointer(q, op.getQuery().getType());
+  auto gradients = pointer(dO, op.getDoutput().getType());
   Value tileFirst; // key of the tile
   auto panel = [&](Value buffer, int64_t features, Type type) {
     return [&, buffer, features, type](Value line) {
@@ -396,8 +399,7 @@ LogicalResult emitQueryGradient(KernelEmitter &kernel, mega::ChunkQueryGradientO
                                       f.load(dO, s.add(dOAt, at)), loop.getRegionIterArgs()[0]);
       scf::YieldOp::create(b, loc, sum);
     }
-    Value product =
-        s.overLanes(loop.getResult(0), [&](Value x, Value y) { return f.addf(x, y); });
+    Value product = s.overLanes(loop.getResult(0), [&](Value x, Value y) { return f.addf(x, y); });
     Value top = f.load(maxima, row), sum = f.load(sums, row);
     Value logSum = f.addf(math::LogOp::create(b, loc, sum), top);
     s.warpBarrier();

@@ -15,8 +15,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "StreamGradient.h"
 #include "Kernels.h"
+#include "StreamGradient.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -140,8 +140,7 @@ LogicalResult CemaGradient::emit(int64_t sharedBytes) {
   lane = rem(thread, channels);
   Value warp = div(thread, kWarp);
   share = rem(warp, shares);
-  segment = add(mul(div(warp, shares), index(kWarp / channels)),
-                div(rem(thread, kWarp), channels));
+  segment = add(mul(div(warp, shares), index(kWarp / channels)), div(rem(thread, kWarp), channels));
   xs = shared(segments * pitch, f32);
   dys = shared(segments * pitch, f32);
   parts = shared(shares * segments * pitch, f32);
@@ -209,9 +208,9 @@ void CemaGradient::loadSteps() {
   forThreads(index(segments * kMarkedSteps * vectors), [&](Value i) {
     Value t = div(i, vectors), c = mul(rem(i, vectors), index(4)), exists = less(t, steps);
     Value row = add(firstRow, select(exists, t, index(0)));
-    Value to = add(add(mul(div(t, kMarkedSteps), index(pitch)),
-                       mul(rem(t, kMarkedSteps), index(channels))),
-                   c);
+    Value to = add(
+        add(mul(div(t, kMarkedSteps), index(pitch)), mul(rem(t, kMarkedSteps), index(channels))),
+        c);
     for (auto [from, type, into] : {std::tuple(x, Type(op.getInput().getType()), xs),
                                     std::tuple(dy, Type(op.getDy().getType()), dys)}) {
       Value v = loadWide(from, add(add(rowOffset(row, type), channel), c), 4);
@@ -282,8 +281,8 @@ void CemaGradient::walkHalf(int64_t half, Value number) {
   Value length = kernel.frame.length;
   Value safe = min(number, div(sub(length, index(1)), kMarkedSteps));
   Value isFirst = equal(safe, index(0));
-  Value markRow = add(mul(sequence, div(length, kMarkedSteps)),
-                      sub(select(isFirst, index(1), safe), index(1)));
+  Value markRow =
+      add(mul(sequence, div(length, kMarkedSteps)), sub(select(isFirst, index(1), safe), index(1)));
   Value startRow = rowOffset(sequence, op.getStart().getType());
   auto before = [&](Value mode, int64_t part) -> Value {
     Value at = blockAt(mode, 2, part);
@@ -306,11 +305,12 @@ void CemaGradient::walkHalf(int64_t half, Value number) {
     SmallVector<Value> k = coefficientsOf(mode), ownDx(dxBefore);
     Value hr = before(mode, 0), hi = before(mode, 1);
     if (half) {
-      SmallVector<Value> h = reduce(index(0), index(kHalf), 1, {hr, hi}, [&](Value t, ValueRange h) {
-        Value re = h[0], im = h[1];
-        oneStep(k, load(xs, stepAt(segment, t)), re, im);
-        return SmallVector<Value>{re, im};
-      });
+      SmallVector<Value> h =
+          reduce(index(0), index(kHalf), 1, {hr, hi}, [&](Value t, ValueRange h) {
+            Value re = h[0], im = h[1];
+            oneStep(k, load(xs, stepAt(segment, t)), re, im);
+            return SmallVector<Value>{re, im};
+          });
       hr = h[0], hi = h[1];
     }
     SmallVector<Value> statesR{hr}, statesI{hi}; // [t]: before step t
@@ -363,9 +363,9 @@ SmallVector<Value> CemaGradient::gather(ValueRange sum) {
   Value c = mul(rem(thread, vectors), index(4)); // threads are a multiple of `vectors`
   Value omega = loadWide(omegas, add(channel, c), 4);
   return reduce(div(thread, vectors), steps, threads / vectors, sum, [&](Value t, ValueRange sum) {
-    Value at = add(add(mul(div(t, kMarkedSteps), index(pitch)),
-                       mul(rem(t, kMarkedSteps), index(channels))),
-                   c);
+    Value at = add(
+        add(mul(div(t, kMarkedSteps), index(pitch)), mul(rem(t, kMarkedSteps), index(channels))),
+        c);
     Value gradient = loadWide(dys, at, 4), v = mulf(omega, gradient);
     for (int64_t number = 0; number < shares; ++number)
       v = addf(v, loadWide(parts, add(at, index(number * segments * pitch)), 4));

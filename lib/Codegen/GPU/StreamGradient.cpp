@@ -11,10 +11,10 @@ namespace otodus {
 
 Value StreamGradient::open(int64_t blocks) {
   this->blocks = blocks;
-  auto grid = scf::ForallOp::create(b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0)},
-                                    ArrayRef<OpFoldResult>{b.getIndexAttr(blocks)},
-                                    ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ValueRange{},
-                                    std::nullopt);
+  auto grid =
+      scf::ForallOp::create(b, loc, ArrayRef<OpFoldResult>{b.getIndexAttr(0)},
+                            ArrayRef<OpFoldResult>{b.getIndexAttr(blocks)},
+                            ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ValueRange{}, std::nullopt);
   b.setInsertionPointToStart(grid.getBody());
   auto id = mlir::gpu::ThreadIdOp::create(b, loc, mlir::gpu::Dimension::x);
   thread = id;
@@ -46,7 +46,7 @@ void StreamGradient::forThreads(Value count, function_ref<void(Value)> body) {
 
 SmallVector<Value>
 StreamGradient::reduce(Value from, Value to, int64_t step, ValueRange carried,
-                   function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+                       function_ref<SmallVector<Value>(Value, ValueRange)> body) {
   auto loop = scf::ForOp::create(b, loc, from, to, index(step), carried);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());

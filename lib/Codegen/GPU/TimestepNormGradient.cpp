@@ -18,8 +18,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "StreamGradient.h"
 #include "Kernels.h"
+#include "StreamGradient.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -85,9 +85,8 @@ public:
           body(dvariance, at, add(mul(g, index(2)), index(1)));
         });
       };
-      eachState([&](Value state, Value at, Value slot) {
-        store(toF64(load(state, at)), carried, slot);
-      });
+      eachState(
+          [&](Value state, Value at, Value slot) { store(toF64(load(state, at)), carried, slot); });
       Value tiles = div(add(length, index(timeTile - 1)), timeTile);
       backwards(tiles, [&](Value number) {
         Value time = mul(number, index(timeTile));
@@ -100,9 +99,8 @@ public:
         spreadOut();
         barrier();
       });
-      eachState([&](Value state, Value at, Value slot) {
-        store(toF32(load(carried, slot)), state, at);
-      });
+      eachState(
+          [&](Value state, Value at, Value slot) { store(toF32(load(carried, slot)), state, at); });
       barrier();
     });
 
@@ -196,8 +194,7 @@ private:
   std::pair<Value, Value> chain(Value lane, Value factor, Value term, Value start) {
     Value one = f64Constant(1), none = f64Constant(0);
     for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-      Value takes =
-          arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, lane, index(distance));
+      Value takes = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, lane, index(distance));
       Value before = select(takes, shuffleUp(factor, distance), one);
       term = addf(mulf(factor, select(takes, shuffleUp(term, distance), none)), term);
       factor = mulf(factor, before);
@@ -271,33 +268,32 @@ private:
         exists = less(parameterAt, index(width.inner));
       SmallVector<Value> sums(2, none);
       sums = reduce(from, steps, rowsAtOnce, sums, [&](Value t, ValueRange sums) {
-        Value slot = slotOf(t, g), counts = arith::CmpFOp::create(
-                                       b, loc, arith::CmpFPredicate::OGT, shareOf(t), zeros(1));
+        Value slot = slotOf(t, g), counts = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT,
+                                                                  shareOf(t), zeros(1));
         if (exists)
           counts = arith::AndIOp::create(b, loc, counts, exists);
         Value firstOfGroup = add(at(t, op.getInput().getType()), mul(g, index(groupSize)));
         Value x0 = loadWide(x, firstOfGroup, 1);
-        Value d = subf(loadWide(x, add(at(t, op.getInput().getType()), c), lanes),
-                       spread(x0, lanes));
+        Value d =
+            subf(loadWide(x, add(at(t, op.getInput().getType()), c), lanes), spread(x0, lanes));
         Value gradient = loadWide(dy, add(at(t, op.getDy().getType()), c), lanes);
         Value rate = spread(saved(deviations, t, g), lanes);
         Value own = mulf(mulf(gradient, gain), rate);
-        Value bent = mulf(spread(load(slope, slot), lanes),
-                          subf(d, spread(load(offsets, slot), lanes)));
+        Value bent =
+            mulf(spread(load(slope, slot), lanes), subf(d, spread(load(offsets, slot), lanes)));
         Value v = addf(own, addf(spread(load(flat, slot), lanes), bent));
         storeWide(select(counts, v, none), dx, add(at(t, op.getDx().getType()), c));
         Value normal = mulf(subf(d, spread(saved(shifts, t, g), lanes)), rate);
-        return SmallVector<Value>{
-            addf(sums[0], select(counts, mulf(gradient, normal), none)),
-            addf(sums[1], select(counts, gradient, none))};
+        return SmallVector<Value>{addf(sums[0], select(counts, mulf(gradient, normal), none)),
+                                  addf(sums[1], select(counts, gradient, none))};
       });
-      auto add_ = [&](Value sum, Value buffer) {
+      auto addSum = [&](Value sum, Value buffer) {
         Value to = add(mul(min(rowSlot, index(rowsAtOnce - 1)), index(tile)), c);
         storeWide(addf(loadWide(buffer, to, lanes), sum), buffer, to);
       };
       auto keep = [&] {
-        add_(sums[0], weightSum);
-        add_(sums[1], biasSum);
+        addSum(sums[0], weightSum);
+        addSum(sums[1], biasSum);
       };
       if (rowsAtOnce * vectors < threads)
         ifThen(less(rowSlot, index(rowsAtOnce)), keep);

@@ -110,8 +110,8 @@ void checkCema(int64_t batch, int64_t length, int64_t width, int64_t modes) {
   gradients.cotangents.push_back({"cot_y", CaseType::Float, dy});
   gradients.stateCotangents = {{"h", dh}};
   reference::Parameters &w = golden.weights;
-  reference::CemaGradients expected = reference::cemaBackward(
-      x, w["alpha"], w["delta"], w["theta"], w["gamma"], w["omega"], h, dy, dh);
+  reference::CemaGradients expected = reference::cemaBackward(x, w["alpha"], w["delta"], w["theta"],
+                                                              w["gamma"], w["omega"], h, dy, dh);
   gradients.expected = {{"x", Source::Input, "x", expected.x},
                         {"alpha", Source::Weight, "alpha", expected.alpha},
                         {"delta", Source::Weight, "delta", expected.delta},
@@ -145,9 +145,7 @@ void checkAttention(int64_t length, int64_t chunk, int64_t keyDim, int64_t value
   const std::vector<int64_t> start{0};
   reference::ChunkCache cache = reference::emptyChunkCache(1, chunk, 1, keyDim, valueDim);
   reference::ChunkCache dCache = cache;
-  auto turned = [&](const Tensor &x) {
-    return reference::rotary(x, frequencies, start, chunk, 1);
-  };
+  auto turned = [&](const Tensor &x) { return reference::rotary(x, frequencies, start, chunk, 1); };
   reference::AttentionGradients expected =
       reference::chunkAttentionBackward(turned(q), turned(k), v, start, cache, dy, dCache);
   auto back = [&](const Tensor &d) {
