@@ -28,6 +28,8 @@ void addGenerate(CLI::App &app, Action &action);
 void addEval(CLI::App &app, Action &action);
 void addCheck(CLI::App &app, Action &action);
 void addExplain(CLI::App &app, Action &action);
+/// `explain memory`, a subcommand of `explain`.
+void addExplainMemory(CLI::App &explain, Action &action);
 void addInspect(CLI::App &app, Action &action);
 void addDoctor(CLI::App &app, Action &action);
 void addBench(CLI::App &app, Action &action);

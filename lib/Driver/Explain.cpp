@@ -293,6 +293,7 @@ void addExplain(CLI::App &app, Action &action) {
                   "  otodus explain kernels --preset mega200M --dtype=bf16 --target=sm_80,sm_90a\n"
                   "  otodus explain kernels DIR --target=sm_90a --format=json");
   kernels->callback([options, &action] { action = [options] { return run(*options); }; });
+  addExplainMemory(*sub, action);
 }
 
 } // namespace otodus::driver

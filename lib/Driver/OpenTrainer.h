@@ -7,6 +7,7 @@
 #pragma once
 
 #include "OpenModel.h"
+#include "TrainMemory.h"
 
 #include "otodus/Runtime/Trainer.h"
 
@@ -18,10 +19,11 @@ namespace otodus::driver {
 
 /// Differentiates, compiles and opens the model of `config` for training. `tensors`: names that
 /// `weights` has; it is read during the call only. `name` stands in messages. Code::Target for a
-/// target that cannot train, Code::Input for a configuration that cannot (dropout).
+/// target that cannot train, Code::Input for a configuration that cannot (dropout) and for a memory
+/// budget that is too small. `plan` is filled if there is one; `memory`, if not, as for one token.
 Result<std::unique_ptr<runtime::Trainer>>
 openTrainer(const formats::ModelConfig &config, const std::string &name,
             const std::vector<std::string> &tensors, runtime::WeightSource &weights,
-            const ModelFlags &flags);
+            const ModelFlags &flags, const MemoryRequest &memory = {}, MemoryPlan *plan = nullptr);
 
 } // namespace otodus::driver

@@ -149,6 +149,18 @@ int64_t residentBytes() {
   return total;
 }
 
+int64_t peakBytes() {
+  std::FILE *file = std::fopen("/proc/self/status", "r");
+  if (!file)
+    return 0;
+  long kilobytes = 0;
+  char line[256];
+  while (std::fgets(line, sizeof line, file) && std::sscanf(line, "VmHWM: %ld", &kilobytes) != 1) {
+  }
+  std::fclose(file);
+  return int64_t(kilobytes) * 1024;
+}
+
 struct MemorySampler::Shared {
   std::mutex mutex;
   std::condition_variable wake;

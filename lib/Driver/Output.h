@@ -76,6 +76,8 @@ private:
 };
 /// RssAnon + RssShmem now, in bytes; 0 where /proc is missing.
 int64_t residentBytes();
+/// The most that was ever resident (VmHWM), pages of files included; 0 where /proc is missing.
+int64_t peakBytes();
 
 /// "12.3 MB"
 std::string formatBytes(double bytes);

@@ -29,7 +29,7 @@ using training::TrainConfig;
 namespace {
 
 struct Options {
-  std::string config, out;
+  std::string config, out, budget;
   std::vector<std::string> data, settings;
   bool resume = false, profile = false;
   ModelFlags flags;
@@ -163,6 +163,12 @@ Status train(Options &options) {
     config.precision = options.flags.dtype;
   if (options.flags.target.empty())
     options.flags.target = config.target;
+  if (!options.budget.empty()) {
+    Result<int64_t> budget = training::parseBytes(options.budget);
+    if (!budget.isOk())
+      return budget.status().in("--mem-budget");
+    config.memoryBudget = *budget;
+  }
 
   // The folder.
   Result<training::RunFolder> folder = training::RunFolder::open(options.out);
@@ -277,10 +283,14 @@ Status train(Options &options) {
   std::vector<std::string> names;
   for (const formats::Tensor &tensor : file->tensors())
     names.push_back(tensor.name);
+  MemoryRequest request{{config.batch, config.length, config.evaluateBatch, config.window},
+                        config.memoryBudget};
+  MemoryPlan memory;
   Result<std::unique_ptr<runtime::Trainer>> trainer =
-      openTrainer(config.model, options.config, names, **weights, options.flags);
+      openTrainer(config.model, options.config, names, **weights, options.flags, request, &memory);
   if (!trainer.isOk())
     return trainer.status();
+  config.evaluateBatch = memory.evaluationBatch;
   OTODUS_RETURN_IF_ERROR(checkInterrupt());
 
   training::TrainState state;
@@ -325,6 +335,11 @@ Status train(Options &options) {
               static_cast<long long>(data->size()), static_cast<long long>(validation.size()),
               static_cast<long long>(config.steps),
               static_cast<long long>(config.positionsPerStep())));
+  note(format("memory: %s planned", formatBytes(double(memory.peak)).c_str()) +
+       (memory.again.empty() ? ""
+                             : format(", %zu of %zu layers computed again (%s without)",
+                                      memory.again.size(), memory.memory.calls.size(),
+                                      formatBytes(double(memory.everythingKept)).c_str())));
   if (state.step > 0)
     note("going on from " + checkpoints.back());
   (*trainer)->setProfiling(options.profile);
@@ -347,6 +362,9 @@ Status train(Options &options) {
     if (summary.isOk() && !written.isOk())
       return written;
   }
+  if (int64_t peak = peakBytes())
+    detail(format("memory: %s at the peak, %s planned", formatBytes(double(peak)).c_str(),
+                  formatBytes(double(memory.peak)).c_str()));
   if (!summary.isOk())
     return summary.status();
   if (summary->bestStep > 0)
@@ -383,6 +401,8 @@ void addTrain(CLI::App &app, Action &action) {
   sub->add_option("--set", options->settings,
                   "SECTION.KEY=VALUE over the configuration; may be repeated")
       ->allow_extra_args(false);
+  sub->add_option("--mem-budget", options->budget,
+                  "most memory, e.g. 8GB; what does not fit is computed again (train.memory_budget)");
   sub->add_flag("--profile", options->profile, "print time per kernel to stderr at the end");
   addRunFlags(*sub, options->flags);
   sub->footer("^C writes a checkpoint and ends with 130; --resume goes on as if nothing had happened.\n"

@@ -270,6 +270,7 @@ Status checkBuffer(const Program &program, const Function &f, const Buffer &b,
   case BufferKind::Gradient:
     return range("parameter", program.parameters.size());
   case BufferKind::StateGradient:
+  case BufferKind::StateBefore:
     return range("state", program.states.size());
   case BufferKind::Arena:
     return range("arena", 5);

@@ -11,6 +11,7 @@
 #include "otodus/Pipelines/Passes.h"
 #include "otodus/Pipelines/Pipelines.h"
 #include "otodus/Target/ObjectCode.h"
+#include "otodus/Transforms/Passes.h"
 
 #include "mega/IR/MegaOps.h"
 
@@ -193,6 +194,42 @@ Status describe(ModuleOp module, formats::Artefact &artefact) {
   return Status::ok();
 }
 
+/// What a plan is made of: the module with kernels that have attributes and no bodies.
+OwningOpRef<ModuleOp> withoutKernels(ModuleOp module) {
+  OwningOpRef<ModuleOp> host = ModuleOp::create(module.getLoc());
+  (*host)->setAttrs(module->getAttrDictionary());
+  for (Operation &op : *module.getBody()) {
+    auto function = dyn_cast<func::FuncOp>(op);
+    host->push_back(function && function->hasAttr("mega.grid") ? op.cloneWithoutRegions()
+                                                               : op.clone());
+  }
+  return host;
+}
+
+Status recompute(ModuleOp module, const CompileOptions &options, const std::vector<int64_t> &calls) {
+  return runStage(module, options, "kernel", [&](OpPassManager &pm) {
+    RecomputeOptions chosen;
+    chosen.calls.assign(calls.begin(), calls.end());
+    pm.addPass(createRecompute(chosen));
+  });
+}
+
+/// Asks the caller which calls are computed again, and rewrites them.
+Status chooseRecompute(ModuleOp module, const CompileOptions &options) {
+  auto count = static_cast<int64_t>(savingCalls(module).size());
+  OwningOpRef<ModuleOp> host = withoutKernels(module);
+  auto plan = [&](const std::vector<int64_t> &calls) -> Result<formats::Program> {
+    OwningOpRef<ModuleOp> copy = host->clone();
+    OTODUS_RETURN_IF_ERROR(recompute(*copy, options, calls));
+    formats::Artefact artefact;
+    OTODUS_RETURN_IF_ERROR(describe(*copy, artefact));
+    return std::move(artefact.programs.front());
+  };
+  Result<std::vector<int64_t>> calls = options.chooseRecompute(count, plan);
+  OTODUS_RETURN_IF_ERROR(calls.status());
+  return calls->empty() ? Status::ok() : recompute(module, options, *calls);
+}
+
 } // namespace
 
 std::optional<Stage> parseStage(const std::string &name) {
@@ -277,6 +314,8 @@ Result<formats::Artefact> compile(ModuleOp module, const CompileOptions &options
     OTODUS_RETURN_IF_ERROR(runStage(module, options, "kernel", [&](OpPassManager &pm) {
       gpu ? buildGpuKernelStage(pm, chip->name) : buildKernelStage(pm);
     }));
+    if (options.chooseRecompute)
+      OTODUS_RETURN_IF_ERROR(chooseRecompute(module, options));
     if (done(Stage::Kernel))
       return artefact;
   }

@@ -31,7 +31,7 @@ Status announceBuffers(Device &device, const FunctionBuffers &where, int64_t bat
     const Buffer &buffer = function.buffers[i];
     if (buffer.kind == BufferKind::Scratch)
       OTODUS_RETURN_IF_ERROR(announce(
-          where.buffers[i], buffer.bytesPerRow * paddedRows(valueOf(buffer.symbol, batch, length)),
+          where.buffers[i], buffer.bytesPerRow * scratchRows(function, i, batch, length),
           "scratch " + std::to_string(i)));
   }
   return Status::ok();
@@ -39,22 +39,25 @@ Status announceBuffers(Device &device, const FunctionBuffers &where, int64_t bat
 
 Status forgetBuffers(Stream &stream, const FunctionBuffers &where, int64_t batch, int64_t length) {
   const Function &function = where.function;
-  auto forget = [&](void *begin, int64_t bytesPerRow, int64_t rows) {
+  auto forget = [&](void *begin, int64_t bytesPerRow, int64_t rows, int64_t room) {
     int64_t used = bytesPerRow * rows;
-    OTODUS_RETURN_IF_ERROR(
-        stream.zero(static_cast<std::byte *>(begin) + used,
-                    static_cast<size_t>(bytesPerRow * paddedRows(rows) - used)));
+    if (room > rows)
+      OTODUS_RETURN_IF_ERROR(stream.zero(static_cast<std::byte *>(begin) + used,
+                                         static_cast<size_t>(bytesPerRow * room - used)));
     stream.forget(begin, static_cast<size_t>(used));
     return Status::ok();
   };
-  for (size_t i = 0; i < function.outputs.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(forget(where.outputs[i], rowBytes(function.outputs[i]),
-                                  rowsOf(function.outputs[i], batch, length)));
+  for (size_t i = 0; i < function.outputs.size(); ++i) {
+    int64_t rows = rowsOf(function.outputs[i], batch, length);
+    OTODUS_RETURN_IF_ERROR(
+        forget(where.outputs[i], rowBytes(function.outputs[i]), rows, paddedRows(rows)));
+  }
   for (size_t i = 0; i < function.buffers.size(); ++i) {
     const Buffer &buffer = function.buffers[i];
     if (buffer.kind == BufferKind::Scratch)
       OTODUS_RETURN_IF_ERROR(
-          forget(where.buffers[i], buffer.bytesPerRow, valueOf(buffer.symbol, batch, length)));
+          forget(where.buffers[i], buffer.bytesPerRow, valueOf(buffer.symbol, batch, length),
+                 scratchRows(function, i, batch, length)));
   }
   return Status::ok();
 }

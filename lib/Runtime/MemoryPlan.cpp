@@ -17,6 +17,20 @@ using formats::Symbol;
 
 int64_t paddedRows(int64_t rows) { return roundUp(rows, kRowSlack) + kRowSlack; }
 
+int64_t scratchRows(const Function &function, size_t index, int64_t batch, int64_t length) {
+  int64_t rows = valueOf(function.buffers[index].symbol, batch, length);
+  bool tiled = function.buffers[index].symbol != Symbol::Batch;
+  for (const formats::Launch &launch : function.launches) {
+    if (tiled)
+      break;
+    for (int64_t buffer : launch.buffers)
+      if (static_cast<size_t>(buffer) == index)
+        for (const formats::Variant &variant : launch.variants)
+          tiled |= variant.rowTile > 0;
+  }
+  return tiled ? paddedRows(rows) : rows;
+}
+
 int64_t rowsOf(const Argument &argument, int64_t batch, int64_t length) {
   return argument.kind == ArgumentKind::LastRows ? batch : batch * length;
 }
@@ -77,7 +91,7 @@ Result<FunctionMemory> planFunction(const Function &function, int64_t batch, int
       continue;
     int64_t bytes = 0;
     overflow |= __builtin_mul_overflow(
-        buffer.bytesPerRow, paddedRows(valueOf(buffer.symbol, batch, length)), &bytes);
+        buffer.bytesPerRow, scratchRows(function, i, batch, length), &bytes);
     int64_t &size = slotBytes[slotOf(i)];
     size = std::max(size, bytes);
   }
@@ -106,6 +120,16 @@ Result<StateMemory> planStates(const formats::Program &program, int64_t batch,
                                     " sequences does not fit into memory");
   memory.bytes = placer.total();
   return memory;
+}
+
+int64_t stateBeforeBytes(const formats::Program &program, const Function &function) {
+  int64_t bytes = 0;
+  bool any = false;
+  for (const Buffer &buffer : function.buffers)
+    any |= buffer.kind == BufferKind::StateBefore;
+  for (const formats::State &state : program.states)
+    bytes += any && !state.openChunk ? state.bytes() : 0;
+  return bytes;
 }
 
 bool trains(const Function &function) {

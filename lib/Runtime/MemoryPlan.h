@@ -23,6 +23,9 @@ using formats::valueOf;
 
 /// Rows a row-wise buffer has room for.
 int64_t paddedRows(int64_t rows);
+/// Rows that scratch buffer `index` of `function` has room for: `paddedRows`, or exactly a row per
+/// sequence if no kernel with row tiles sees it (states and panels of sequences can be large).
+int64_t scratchRows(const formats::Function &function, size_t index, int64_t batch, int64_t length);
 /// Rows of an argument in a call of `length` steps.
 int64_t rowsOf(const formats::Argument &argument, int64_t batch, int64_t length);
 /// Bytes between rows inside.
@@ -49,6 +52,10 @@ struct StateMemory {
 /// Code::Device if the sizes overflow.
 Result<StateMemory> planStates(const formats::Program &program, int64_t batch,
                                const Device::Traits &traits);
+
+/// Bytes of one sequence that a function's BufferKind::StateBefore buffers need: all states but
+/// open chunks, or 0 if it has no such buffer.
+int64_t stateBeforeBytes(const formats::Program &program, const formats::Function &function);
 
 /// Whether the function is part of training: it uses buffers that only a trainer has.
 bool trains(const formats::Function &function);

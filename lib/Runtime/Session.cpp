@@ -96,6 +96,7 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
       buffers.push_back(scalars);
       break;
     case BufferKind::Arena:
+    case BufferKind::StateBefore:
       buffers.push_back(nullptr);
       break;
     }

@@ -90,6 +90,10 @@ Status Session::differentiate(const std::string &forward, const std::string &gra
   const Function *first = impl.model->function(forward), *second = impl.model->function(gradients);
   if (!first || !second)
     return Status(Code::Input, "expected the functions '" + forward + "' and '" + gradients + "'");
+  for (const formats::Buffer &buffer : second->buffers)
+    if (buffer.kind == formats::BufferKind::StateBefore)
+      return Status(Code::Input, "function '" + gradients + "' computes activations again, which "
+                                 "only training does; compile it without a memory budget");
   OTODUS_RETURN_IF_ERROR(impl.allocateTraining());
   int64_t length = -1;
   for (const auto &[name, view] : inputs) {

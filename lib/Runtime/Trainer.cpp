@@ -86,6 +86,8 @@ Result<LossSum> Trainer::Impl::runPiece(const Function &function, const TokenBat
   if (!bound.isOk())
     return bound.status();
   OTODUS_RETURN_IF_ERROR(stream->write(devicePositions, positions.data(), positions.size() * 8));
+  if (&function == gradientFunction)
+    OTODUS_RETURN_IF_ERROR(keepBefore());
   bool copies = !traits().sharesHostMemory;
   int64_t rows = batch * piece.length;
   for (size_t i = 0; i < function.inputs.size(); ++i) {
@@ -188,6 +190,7 @@ Result<LossSum> Trainer::accumulate(const TokenBatch &tokens, double scale) {
   Impl &impl = *impl_;
   OTODUS_RETURN_IF_ERROR(impl.check(tokens));
   OTODUS_RETURN_IF_ERROR(impl.setBatch(tokens.batch, impl.model->initial_));
+  OTODUS_RETURN_IF_ERROR(impl.addGradientsOfStates());
   OTODUS_RETURN_IF_ERROR(impl.refresh(impl.model->prepared_));
   const std::vector<const std::byte *> &prepared = impl.model->prepared_;
   std::vector<TrainedPiece> pieces = impl.cut(tokens);
@@ -362,7 +365,7 @@ TrainerMemory Trainer::memory() const {
     result.arenas += static_cast<int64_t>(memory.size());
   result.prepared = impl_->model->weightBytes();
   result.state = static_cast<int64_t>(impl_->state.size() + impl_->stateGradients.size() +
-                                      impl_->kept.size());
+                                      impl_->stateBefore.size() + impl_->kept.size());
   result.scratch = static_cast<int64_t>(impl_->scratch.size());
   return result;
 }

@@ -48,8 +48,9 @@ struct Trainer::Impl {
 
   // State of `batch` sequences: states, then positions.
   int64_t batch = 0, stateBytes = 0, keptBytes = 0;
-  Memory state, stateGradients, kept;
+  Memory state, stateGradients, stateBefore, kept;
   std::vector<std::byte *> states, gradientsOfStates;
+  std::vector<std::byte *> statesBefore; ///< empty if `gradients` computes nothing again
   std::vector<std::byte> freshState; ///< all states of one sequence
   std::vector<int64_t> positions;
   int64_t *devicePositions = nullptr; ///< in `state`
@@ -102,6 +103,10 @@ struct Trainer::Impl {
   Status start(WeightSource &weights);
   Status refresh(const std::vector<const std::byte *> &prepared);
   Status setBatch(int64_t newBatch, const std::vector<std::vector<double>> &initial);
+  Status makeStates(const StateMemory &plan, int64_t sequences, Memory &memory, const char *prefix,
+                    std::vector<std::byte *> &addresses);
+  /// Memory of `batch` for going backward, which an evaluation does not need.
+  Status addGradientsOfStates();
   Status place(const formats::Function &function, int64_t length, const FunctionMemory &memory,
                Bound &bound, const std::vector<const std::byte *> &prepared);
   Result<Bound *> bind(const formats::Function &function, int64_t length,
@@ -110,6 +115,8 @@ struct Trainer::Impl {
   /// All states to `kept`'s slot, or back.
   Status keep(int64_t slot);
   Status restore(int64_t slot);
+  /// Fills what BufferKind::StateBefore binds.
+  Status keepBefore();
   std::vector<TrainedPiece> cut(const TokenBatch &tokens) const;
   Status startDocument(int64_t row);
   Result<LossSum> runPiece(const formats::Function &function, const TokenBatch &tokens,

@@ -180,6 +180,55 @@ Result<Memory> Trainer::Impl::allocate(int64_t bytes, const std::string &name) {
   return memory;
 }
 
+/// Memory like that of the states, zero-filled, one buffer per state.
+Status Trainer::Impl::makeStates(const StateMemory &plan, int64_t sequences, Memory &memory,
+                                 const char *prefix, std::vector<std::byte *> &addresses) {
+  Result<Memory> fresh =
+      Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(plan.bytes, 64)));
+  if (!fresh.isOk())
+    return fresh.status().in("states of " + std::to_string(sequences) + " sequences");
+  memory = std::move(*fresh);
+  addresses.clear();
+  for (size_t i = 0; i < plan.states.size(); ++i) {
+    addresses.push_back(memory.data() + plan.states[i]);
+    const formats::State &s = program().states[i];
+    auto bytes = static_cast<size_t>(s.bytes() * sequences);
+    if (traits().checksMemory)
+      OTODUS_RETURN_IF_ERROR(device->announce(addresses.back(), bytes, prefix + s.name));
+    OTODUS_RETURN_IF_ERROR(clear(addresses.back(), bytes));
+  }
+  return Status::ok();
+}
+
+Status Trainer::Impl::addGradientsOfStates() {
+  if (stateGradients.size() > 0)
+    return Status::ok();
+  Result<StateMemory> plan = planStates(program(), batch, traits());
+  if (!plan.isOk())
+    return plan.status();
+  OTODUS_RETURN_IF_ERROR(
+      makeStates(*plan, batch, stateGradients, "gradient of state ", gradientsOfStates));
+  int64_t bytes = stateBeforeBytes(program(), *gradientFunction) * batch;
+  if (bytes == 0)
+    return Status::ok();
+  Result<Memory> memory = Memory::allocate(device, static_cast<size_t>(bytes));
+  if (!memory.isOk())
+    return memory.status().in("states of " + std::to_string(batch) + " sequences");
+  stateBefore = std::move(*memory);
+  int64_t offset = 0;
+  for (size_t i = 0; i < states.size(); ++i) {
+    // A call appends to an open chunk what it appended the first time.
+    bool same = program().states[i].openChunk;
+    statesBefore.push_back(same ? states[i] : stateBefore.data() + offset);
+    offset += same ? 0 : bytesOfState(i);
+    if (traits().checksMemory && !same)
+      OTODUS_RETURN_IF_ERROR(device->announce(statesBefore.back(),
+                                              static_cast<size_t>(bytesOfState(i)),
+                                              "state before of " + program().states[i].name));
+  }
+  return Status::ok();
+}
+
 Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<double>> &initial) {
   if (freshState.empty()) {
     for (size_t i = 0; i < program().states.size(); ++i) {
@@ -215,27 +264,10 @@ Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<d
   Result<StateMemory> plan = planStates(program(), newBatch, traits());
   if (!plan.isOk())
     return plan.status();
-  auto make = [&](Memory &memory, const char *prefix,
-                  std::vector<std::byte *> &addresses) -> Status {
-    memory.reset();
-    Result<Memory> fresh =
-        Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(plan->bytes, 64)));
-    if (!fresh.isOk())
-      return fresh.status().in("states of " + std::to_string(newBatch) + " sequences");
-    memory = std::move(*fresh);
-    addresses.clear();
-    for (size_t i = 0; i < plan->states.size(); ++i) {
-      addresses.push_back(memory.data() + plan->states[i]);
-      const formats::State &s = program().states[i];
-      auto bytes = static_cast<size_t>(s.bytes() * newBatch);
-      if (traits().checksMemory)
-        OTODUS_RETURN_IF_ERROR(device->announce(addresses.back(), bytes, prefix + s.name));
-      OTODUS_RETURN_IF_ERROR(clear(addresses.back(), bytes));
-    }
-    return Status::ok();
-  };
-  OTODUS_RETURN_IF_ERROR(make(state, "state ", states));
-  OTODUS_RETURN_IF_ERROR(make(stateGradients, "gradient of state ", gradientsOfStates));
+  for (Memory *memory : {&state, &stateGradients, &stateBefore})
+    memory->reset();
+  statesBefore.clear();
+  OTODUS_RETURN_IF_ERROR(makeStates(*plan, newBatch, state, "state ", states));
   devicePositions = reinterpret_cast<int64_t *>(state.data() + plan->positions);
   if (traits().checksMemory)
     OTODUS_RETURN_IF_ERROR(
@@ -302,6 +334,9 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
       break;
     case BufferKind::StateGradient:
       buffers.push_back(gradientsOfStates[index]);
+      break;
+    case BufferKind::StateBefore:
+      buffers.push_back(statesBefore[index]);
       break;
     case BufferKind::Scalars:
       buffers.push_back(scalars.data());
@@ -421,6 +456,14 @@ Status Trainer::Impl::restore(int64_t slot) {
   for (size_t i = 0; i < states.size(); from += bytesOfState(i), ++i)
     OTODUS_RETURN_IF_ERROR(stream->copy(states[i], from, static_cast<size_t>(bytesOfState(i))));
   return stream->synchronise();
+}
+
+Status Trainer::Impl::keepBefore() {
+  for (size_t i = 0; i < statesBefore.size(); ++i)
+    if (statesBefore[i] != states[i])
+      OTODUS_RETURN_IF_ERROR(
+          stream->copy(statesBefore[i], states[i], static_cast<size_t>(bytesOfState(i))));
+  return Status::ok();
 }
 
 Status Trainer::Impl::startDocument(int64_t row) {

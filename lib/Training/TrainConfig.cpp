@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <sstream>
 
@@ -117,6 +118,23 @@ public:
       return problem(node, key + " must be " + (open ? "above " : "at least ") + textOf(least) +
                                " and at most " + textOf(most) + ", found " + textOf(value));
     field = value;
+  }
+  /// Bytes: an integer, or a string with a unit.
+  void bytes(const std::string &key, int64_t &field) {
+    const toml::node *node = take(key);
+    if (!node)
+      return;
+    std::string text;
+    if (auto whole = node->value_exact<int64_t>())
+      text = std::to_string(*whole);
+    else if (auto value = node->value_exact<std::string>())
+      text = *value;
+    else
+      return wrong(key, node, "a number of bytes or a string such as \"8GB\"");
+    Result<int64_t> value = parseBytes(text);
+    if (!value.isOk())
+      return problem(node, key + " " + value.status().message());
+    field = *value;
   }
   void texts(const std::string &key, std::vector<std::string> &field) {
     const toml::node *node = take(key);
@@ -328,6 +346,7 @@ void readSections(Reader &reader, TrainConfig &c) {
   reader.choice("train.precision", c.precision,
                 std::vector<std::pair<std::string, std::string>>{{"f32", "f32"}, {"bf16", "bf16"}});
   reader.text("train.target", c.target);
+  reader.bytes("train.memory_budget", c.memoryBudget);
   reader.choice("train.not_finite", c.notFinite,
                 std::vector<std::pair<std::string, NotFinitePolicy>>{
                     {"stop", NotFinitePolicy::Stop}, {"skip", NotFinitePolicy::Skip}});
@@ -478,6 +497,25 @@ std::string TrainConfig::difference(const std::string &before, const std::string
     if (!old.count(key))
       add(key + " is now " + value);
   return text;
+}
+
+Result<int64_t> parseBytes(std::string_view text) {
+  static const std::map<std::string, double> units = {
+      {"", 1},       {"B", 1},       {"kB", 1e3},         {"KB", 1e3},        {"MB", 1e6},
+      {"GB", 1e9},   {"TB", 1e12},   {"KiB", 1024.0},     {"MiB", 1048576.0}, {"GiB", 1073741824.0},
+      {"TiB", 1099511627776.0}};
+  std::string number(text.substr(0, text.find_first_not_of("0123456789.")));
+  std::string unit(text.substr(number.size()));
+  unit.erase(0, unit.find_first_not_of(' ') == std::string::npos ? unit.size()
+                                                                  : unit.find_first_not_of(' '));
+  auto found = units.find(unit);
+  char *end = nullptr;
+  double value = std::strtod(number.c_str(), &end);
+  double bytes = found == units.end() ? 0 : value * found->second;
+  if (number.empty() || *end || found == units.end() || !(bytes >= 1) || bytes > 0x1p60)
+    return Status(Code::Usage, "expects bytes such as 8GB, 500MB or 4GiB, but got '" +
+                                   std::string(text) + "'");
+  return static_cast<int64_t>(bytes);
 }
 
 bool matchesPattern(std::string_view name, std::string_view pattern) {

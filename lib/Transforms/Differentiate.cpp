@@ -5,6 +5,9 @@
 //   func @layer_saving(x, w, h) -> (y, h', saved…)
 //   func @layer_backward(x, w, h', saved…, dy, dh', dw) -> (dx, dh, dw')
 //
+// mega.saving on the first of them says which of its own results are states, and of which argument
+// (-1: none); what it saves follows behind them. otodus-recompute reads it.
+//
 // A function that is called becomes two, once, however often it is called; so its kernels are
 // made once. The function that was asked for becomes one, forward and backward. Which arguments
 // and results a backward function has follows from what its ops' backward steps ask for.
@@ -396,6 +399,11 @@ struct Differentiate : impl::DifferentiateBase<Differentiate> {
     end->setOperands(returned);
     pair->saving.setFunctionType(
         b.getFunctionType(pair->saving.getArgumentTypes(), ValueRange(returned).getTypes()));
+    SmallVector<int64_t> stateOf(pair->numResults, -1);
+    for (unsigned i = 0; i < pair->saving.getNumArguments(); ++i)
+      if (int64_t result = stateResult(pair->saving, i); result >= 0)
+        stateOf[result] = i;
+    pair->saving->setAttr("mega.saving", b.getDenseI64ArrayAttr(stateOf));
     active.erase(function);
     pairs[function] = pair;
     return pair;

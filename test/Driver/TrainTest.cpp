@@ -13,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <random>
 
@@ -43,7 +44,8 @@ formats::ModelConfig small() {
   return config;
 }
 
-Pair open(const formats::ModelConfig &config, int threads = 0) {
+Pair open(const formats::ModelConfig &config, int threads = 0, const MemoryRequest &memory = {},
+          MemoryPlan *plan = nullptr) {
   test::TemporaryFolder folder;
   Pair pair;
   std::string model = folder / "model";
@@ -70,7 +72,7 @@ Pair open(const formats::ModelConfig &config, int threads = 0) {
   }
   ModelFlags flags;
   flags.threads = threads;
-  auto trainer = openTrainer(config, "small", names, weights, flags);
+  auto trainer = openTrainer(config, "small", names, weights, flags, memory, plan);
   EXPECT_TRUE(trainer.isOk()) << trainer.status().message();
   if (trainer.isOk())
     pair.compiled = std::move(*trainer);
@@ -195,6 +197,99 @@ TEST(Train, ThreadsDoNotMatter) {
   }
   EXPECT_EQ(results[0], results[1]);
   EXPECT_EQ(results[0], results[2]);
+}
+
+namespace {
+
+/// Gradients, one tensor after the other.
+std::vector<float> gradients(runtime::Trainer &trainer) {
+  std::vector<float> all;
+  for (size_t i = 0; i < trainer.parameters().size(); ++i) {
+    std::vector<float> one(static_cast<size_t>(trainer.parameters()[i].elements()));
+    EXPECT_TRUE(trainer.read(TrainedValue::Gradient, i, one.data()).isOk());
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  return all;
+}
+
+} // namespace
+
+TEST(Train, WhatIsComputedAgainIsTheSameBitByBit) {
+  formats::ModelConfig config = small();
+  config.num_layers = 3;
+  MemoryRequest request;
+  request.shape = {2, 21, 0, 0};
+  MemoryPlan everything, all;
+  Pair kept = open(config, 2, request, &everything);
+  EXPECT_TRUE(everything.again.empty());
+  EXPECT_EQ(everything.memory.calls.size(), 3u);
+  config.layerwise_ckpt = true;
+  Pair layerwise = open(config, 2, request, &all);
+  config.layerwise_ckpt = false;
+  EXPECT_EQ(all.again, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_LT(all.peak, everything.peak);
+  EXPECT_EQ(all.everythingKept, everything.peak);
+  // Between both: some layers, the first ones.
+  MemoryPlan some;
+  request.budget = everything.peak - 1;
+  Pair budget = open(config, 2, request, &some);
+  ASSERT_TRUE(kept.compiled && layerwise.compiled && budget.compiled);
+  EXPECT_FALSE(some.again.empty());
+  EXPECT_LT(some.again.size(), 3u);
+  EXPECT_EQ(some.again.front(), 0);
+  EXPECT_LE(some.peak, request.budget);
+
+  // One piece; pieces by chunks; pieces by documents, whose chunks are open.
+  for (auto [rows, length, documents] : std::vector<std::tuple<int64_t, int64_t, double>>{
+           {3, 8, 0}, {2, 21, 0}, {2, 21, 0.1}, {3, 6, 0.5}}) {
+    TokenBatch tokens = batch(config, rows, length, documents, uint32_t(rows * length));
+    std::vector<float> expected;
+    for (Pair *pair : {&kept, &layerwise, &budget}) {
+      auto loss = pair->compiled->accumulate(tokens, 0.1);
+      ASSERT_TRUE(loss.isOk()) << loss.status().message();
+      std::vector<float> found = gradients(*pair->compiled);
+      if (pair == &kept)
+        expected = found;
+      EXPECT_EQ(std::memcmp(expected.data(), found.data(), found.size() * 4), 0)
+          << rows << " x " << length;
+      ASSERT_TRUE(pair->compiled->dropGradients().isOk());
+    }
+  }
+}
+
+TEST(Train, MemoryPlanIsWhatIsAllocated) {
+  formats::ModelConfig config = small();
+  for (bool layerwise : {false, true}) {
+    MemoryRequest request;
+    request.shape = {2, 21, 0, 0};
+    request.layerwise = layerwise;
+    MemoryPlan plan;
+    Pair pair = open(config, 1, request, &plan);
+    ASSERT_TRUE(pair.compiled);
+    ASSERT_TRUE(pair.compiled->accumulate(batch(config, 2, 21, 0, 1), 0.1).isOk());
+    runtime::TrainerMemory found = pair.compiled->memory();
+    const runtime::TrainingMemory &m = plan.memory;
+    EXPECT_EQ(found.arenas, m.weights + m.gradients + m.moments);
+    EXPECT_EQ(found.prepared, m.prepared);
+    EXPECT_EQ(found.state, m.states + m.stateGradients + m.stateBefore + m.kept);
+    EXPECT_EQ(found.scratch, m.saved + m.workspace);
+  }
+}
+
+TEST(Train, BudgetsThatAreTooSmall) {
+  MemoryRequest request;
+  request.shape = {2, 21, 4, 21};
+  request.budget = 1000;
+  ModelFlags flags;
+  flags.target = "cpu";
+  Status status = planTrainingMemory(small(), "c.toml", flags, request).status();
+  EXPECT_EQ(status.code(), Code::Input);
+  size_t at = status.message().find("at least ");
+  ASSERT_NE(at, std::string::npos) << status.message();
+  request.budget = std::stoll(status.message().substr(at + 9)) * 1'000'000;
+  Result<MemoryPlan> plan = planTrainingMemory(small(), "c.toml", flags, request);
+  ASSERT_TRUE(plan.isOk()) << plan.status().message();
+  EXPECT_LE(plan->peak, request.budget);
 }
 
 TEST(Train, WhatCannotBeTrained) {

@@ -107,6 +107,8 @@ static LogicalResult verifyArgumentAttribute(Operation *op, StringRef what, unsi
   if (!isResult &&
       (name == "mega.position" || name == "mega.initial_exp" || name == "mega.scalars"))
     return expect(isa<UnitAttr>(value), "without a value");
+  if (!isResult && name == "mega.state_before")
+    return expect(isa<StringAttr>(value), "a string");
   if (!isResult && name == "mega.initial")
     return expect(isa<FloatAttr>(value), "a floating-point number");
   return op->emitOpError("has no use for ")

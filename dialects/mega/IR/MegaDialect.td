@@ -44,6 +44,7 @@ def Mega_Dialect : Dialect {
     | `mega.initial_exp` | arguments | unit | the exponential of that tensor instead |
     | `mega.gradient` | arguments, results | string | gradient of a weight, added to (training) |
     | `mega.state_gradient` | arguments, results | string | gradient of a state (training) |
+    | `mega.state_before` | arguments | string | the state before the call once more (training) |
     | `mega.scalars` | arguments | unit | numbers the host sets before a call (training) |
     | `mega.arena` | arguments, results | integer | all weights, gradients or moments (training) |
 

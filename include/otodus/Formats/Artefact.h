@@ -170,6 +170,7 @@ enum class BufferKind : uint8_t {
   StateGradient, ///< gradient of a state, same layout: after the piece on entry, before it on return
   Scalars,       ///< f32[kTrainingScalars] that the runtime sets before a call
   Arena,         ///< one of the arenas, whole
+  StateBefore,   ///< a state as it is before the call once more, which the call advances again
 };
 
 /// Elements of a Scalars buffer. In use: 0 scale of the loss, 1 clip coefficient, 2 learning rate,
@@ -183,7 +184,8 @@ struct Buffer {
   /// Input / Output: index into Function::inputs / outputs. Scratch: the slot;
   /// buffers of one slot are never alive together and share memory.
   /// Position: i64[batch], absolute position of each sequence's first new step.
-  /// Gradient: index into Program::parameters. StateGradient: into Program::states.
+  /// Gradient: index into Program::parameters. StateGradient, StateBefore: into Program::states;
+  /// StateBefore of an open chunk is the state itself, since a call appends the same again.
   /// Arena: 0 master weights, 1 gradients, 2 first moments, 3 second moments, f32[arenaElements]
   /// each; 4 sums of squares of each kSquaresPortion gradients, f32[arenaElements / kSquaresPortion].
   int64_t index = 0;

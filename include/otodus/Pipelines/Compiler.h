@@ -32,6 +32,11 @@ enum class Stage { Model, Fused, Kernel, Gpu, NVVM, LLVM, Assembly, Ptx, Cubin, 
 /// other names.
 std::optional<Stage> parseStage(const std::string &name);
 
+/// The plan of a module, no code, if these calls (numbers as otodus-recompute has them) are
+/// computed again.
+using PlanWithRecompute =
+    std::function<Result<formats::Program>(const std::vector<int64_t> &calls)>;
+
 struct CompileOptions {
   /// cpu[:native|x86-64-v3|x86-64-v4], [cuda:]CHIP or sim:CHIP with a row of the chip table.
   std::string target = "cpu";
@@ -49,6 +54,10 @@ struct CompileOptions {
   /// Filled with the target's assembly if `stopAfter` is Assembly, with PTX or the bytes of a cubin if
   /// it is Ptx or Cubin.
   std::string *assembly = nullptr;
+  /// Says which of the `count` calls that save for the backward half are computed again; called after
+  /// the kernel stage. Empty: none.
+  std::function<Result<std::vector<int64_t>>(int64_t count, const PlanWithRecompute &plan)>
+      chooseRecompute;
   /// Print remarks (fusion decisions) whose category matches; "" for none.
   std::string remarks;
   /// Print time per pass to stderr.

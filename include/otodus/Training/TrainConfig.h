@@ -49,6 +49,7 @@ struct TrainConfig {
   uint64_t seed = 1;
   std::string precision = "f32"; ///< of the computation; weights and moments are f32
   std::string target = "cpu";
+  int64_t memoryBudget = 0; ///< bytes that training may take, 0: no limit
   NotFinitePolicy notFinite = NotFinitePolicy::Stop;
 
   // [optimizer], [schedule]: spec 6
@@ -84,6 +85,10 @@ struct TrainConfig {
   /// Positions of one step: batch * length * accumulate.
   int64_t positionsPerStep() const { return batch * length * accumulate; }
 };
+
+/// "8GB", "8 GiB", "512MB", "1000000": bytes. B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB
+/// of 1024. Code::Usage for another form, and for less than a byte or more than 2^60.
+Result<int64_t> parseBytes(std::string_view text);
 
 /// Whether `name` matches `pattern`, in which * stands for any characters and ? for one.
 bool matchesPattern(std::string_view name, std::string_view pattern);

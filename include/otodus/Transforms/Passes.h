@@ -18,4 +18,7 @@ namespace otodus {
 /// The backward steps of all ops that have one, for otodus-differentiate.
 void registerGradients(mlir::DialectRegistry &registry);
 
+/// Calls in `module` whose saved values otodus-recompute can compute again, in its numbering.
+llvm::SmallVector<mlir::func::CallOp> savingCalls(mlir::ModuleOp module);
+
 } // namespace otodus

@@ -33,6 +33,25 @@ def Differentiate : Pass<"otodus-differentiate", "mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect"];
 }
 
+def Recompute : Pass<"otodus-recompute", "mlir::ModuleOp"> {
+  let summary = "Compute what calls save again in front of its reader, instead of keeping it";
+  let description = [{
+    Of a call of a function that `otodus-differentiate` made (`F_saving`), only the results that F
+    has stay in memory; the call is repeated in front of the first reader of what it saved. The
+    kernels are the same, so are all numbers, bit by bit. A state that the call advances is
+    an argument more, `mega.state_before`: the host sets it to what the state was before.
+
+    Calls are numbered in the order of the module. A chosen one has `mega.recompute`, its
+    repetition `mega.recomputed`. May run at any stage that has calls, since it changes no callee.
+
+    See `test/Transforms/recompute.mlir` for a before and after.
+  }];
+  let options = [
+    ListOption<"calls", "calls", "int64_t", "Numbers of the calls to compute again">,
+    Option<"all", "all", "bool", "false", "Compute all of them again">];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
 def FormGroups : InterfacePass<"otodus-form-groups", "mlir::FunctionOpInterface"> {
   let summary = "Decide which ops become one kernel";
   let description = [{

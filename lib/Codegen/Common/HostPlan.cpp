@@ -170,8 +170,8 @@ private:
   //===--------------------------------------------------------------------===//
 
   static bool isTraining(func::FuncOp function, unsigned i) {
-    return llvm::any_of(ArrayRef<StringRef>{"mega.gradient", "mega.state_gradient", "mega.scalars",
-                                            "mega.arena"},
+    return llvm::any_of(ArrayRef<StringRef>{"mega.gradient", "mega.state_gradient",
+                                            "mega.state_before", "mega.scalars", "mega.arena"},
                         [&](StringRef name) { return bool(function.getArgAttr(i, name)); });
   }
 
@@ -193,12 +193,16 @@ private:
       function.emitOpError("expects a weight ") << name << " of the type " << type;
       return failure();
     }
-    auto name = function.getArgAttrOfType<StringAttr>(i, "mega.state_gradient");
+    bool before = bool(function.getArgAttr(i, "mega.state_before"));
+    StringRef attribute = before ? "mega.state_before" : "mega.state_gradient";
+    auto name = function.getArgAttrOfType<StringAttr>(i, attribute);
     for (auto [index, state] : llvm::enumerate(program.states))
       if (name && state.name == name.str())
-        return addBuffer(formats::BufferKind::StateGradient, index);
+        return addBuffer(before ? formats::BufferKind::StateBefore
+                                : formats::BufferKind::StateGradient,
+                         index);
     function.emitOpError("expects a state ")
-        << function.getArgAttr(i, "mega.state_gradient") << " among its arguments before";
+        << function.getArgAttr(i, attribute) << " among its arguments before";
     return failure();
   }
 
@@ -338,7 +342,10 @@ private:
         SmallVector<Binding> inner, returned;
         for (Value operand : call.getOperands())
           inner.push_back(values.lookup(operand));
-        std::string name = prefix + call.getCallee().str() + std::to_string(calls++) + ".";
+        // Profiles and memory plans tell a repetition (otodus-recompute) by its name.
+        std::string name = prefix + call.getCallee().str() +
+                           (call->hasAttr("mega.recomputed") ? "_again" : "") +
+                           std::to_string(calls++) + ".";
         auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
         if (callee.isExternal())
           return call.emitOpError("expects a function with a body, but @")
@@ -560,6 +567,7 @@ private:
       unsigned i = argument.getArgNumber();
       int64_t buffer = operands[i].kind == Binding::Buffer ? operands[i].buffer : -1;
       bool isState = buffer >= 0 && (out.buffers[buffer].kind == formats::BufferKind::State ||
+                                     out.buffers[buffer].kind == formats::BufferKind::StateBefore ||
                                      isInPlace(out.buffers[buffer].kind));
       bool again = isState && isInPlace(out.buffers[buffer].kind);
       for (OpOperand &use : argument.getUses()) {
