@@ -283,14 +283,20 @@ Status train(Options &options) {
   std::vector<std::string> names;
   for (const formats::Tensor &tensor : file->tensors())
     names.push_back(tensor.name);
-  MemoryRequest request{{config.batch, config.length, config.evaluateBatch, config.window},
-                        config.memoryBudget};
+  bool evaluates = validation.size() > 1;
+  MemoryRequest request{
+      {config.batch, config.length, evaluates ? config.evaluateBatch : 0, config.window},
+      config.memoryBudget};
   MemoryPlan memory;
   Result<std::unique_ptr<runtime::Trainer>> trainer =
       openTrainer(config.model, options.config, names, **weights, options.flags, request, &memory);
   if (!trainer.isOk())
     return trainer.status();
-  config.evaluateBatch = memory.evaluationBatch;
+  if (evaluates && memory.evaluationBatch < config.evaluateBatch) {
+    note(format("the memory budget leaves room for an evaluation.batch of %lld",
+                static_cast<long long>(memory.evaluationBatch)));
+    config.evaluateBatch = memory.evaluationBatch;
+  }
   OTODUS_RETURN_IF_ERROR(checkInterrupt());
 
   training::TrainState state;

@@ -214,7 +214,7 @@ std::vector<float> gradients(runtime::Trainer &trainer) {
 
 } // namespace
 
-TEST(Train, WhatIsComputedAgainIsTheSameBitByBit) {
+TEST(Train, WhatIsComputedAgainIsTheSameBitByBitAndThePlanIsWhatIsAllocated) {
   formats::ModelConfig config = small();
   config.num_layers = 3;
   MemoryRequest request;
@@ -239,6 +239,18 @@ TEST(Train, WhatIsComputedAgainIsTheSameBitByBit) {
   EXPECT_EQ(some.again.front(), 0);
   EXPECT_LE(some.peak, request.budget);
 
+  // The plan says what is allocated.
+  for (auto [pair, plan] : {std::pair(&kept, &everything), {&layerwise, &all}}) {
+    ASSERT_TRUE(pair->compiled->accumulate(batch(config, 2, 21, 0, 1), 0.1).isOk());
+    ASSERT_TRUE(pair->compiled->dropGradients().isOk());
+    runtime::TrainerMemory found = pair->compiled->memory();
+    const runtime::TrainingMemory &m = plan->memory;
+    EXPECT_EQ(found.arenas, m.weights + m.gradients + m.moments);
+    EXPECT_EQ(found.prepared, m.prepared);
+    EXPECT_EQ(found.state, m.states + m.stateGradients + m.stateBefore + m.kept);
+    EXPECT_EQ(found.scratch, m.saved + m.workspace);
+  }
+
   // One piece; pieces by chunks; pieces by documents, whose chunks are open.
   for (auto [rows, length, documents] : std::vector<std::tuple<int64_t, int64_t, double>>{
            {3, 8, 0}, {2, 21, 0}, {2, 21, 0.1}, {3, 6, 0.5}}) {
@@ -254,25 +266,6 @@ TEST(Train, WhatIsComputedAgainIsTheSameBitByBit) {
           << rows << " x " << length;
       ASSERT_TRUE(pair->compiled->dropGradients().isOk());
     }
-  }
-}
-
-TEST(Train, MemoryPlanIsWhatIsAllocated) {
-  formats::ModelConfig config = small();
-  for (bool layerwise : {false, true}) {
-    MemoryRequest request;
-    request.shape = {2, 21, 0, 0};
-    request.layerwise = layerwise;
-    MemoryPlan plan;
-    Pair pair = open(config, 1, request, &plan);
-    ASSERT_TRUE(pair.compiled);
-    ASSERT_TRUE(pair.compiled->accumulate(batch(config, 2, 21, 0, 1), 0.1).isOk());
-    runtime::TrainerMemory found = pair.compiled->memory();
-    const runtime::TrainingMemory &m = plan.memory;
-    EXPECT_EQ(found.arenas, m.weights + m.gradients + m.moments);
-    EXPECT_EQ(found.prepared, m.prepared);
-    EXPECT_EQ(found.state, m.states + m.stateGradients + m.stateBefore + m.kept);
-    EXPECT_EQ(found.scratch, m.saved + m.workspace);
   }
 }
 
