@@ -54,6 +54,7 @@ Json describe(const std::string &name, const MemoryRequest &request, const Memor
           {"workspace", m.workspace},
           {"arguments", m.arguments},
           {"evaluation", m.evaluation},
+          {"checkpoint", plan.checkpoint},
           {"program", plan.program},
           {"peak", plan.peak},
           {"peak_with_everything_kept", plan.everythingKept},
@@ -63,8 +64,9 @@ Json describe(const std::string &name, const MemoryRequest &request, const Memor
 
 std::string table(const Json &plan) {
   auto bytes = [](const Json &value) { return formatBytes(double(value.get<int64_t>())); };
-  std::string out = format("%s, batches of %lld x %lld tokens", plan["model"].get<std::string>().c_str(),
-                           plan["batch"].get<long long>(), plan["length"].get<long long>());
+  std::string out = plan["model"].get<std::string>() +
+                    format(", batches of %lld x %lld tokens", plan["batch"].get<long long>(),
+                           plan["length"].get<long long>());
   if (int64_t budget = plan["budget"].get<int64_t>())
     out += ", at most " + formatBytes(double(budget));
   out += "\n\n| memory | |\n|---|--:|\n";
@@ -81,6 +83,7 @@ std::string table(const Json &plan) {
       {"workspace", "workspace"},
       {"arguments", "tokens, targets, losses"},
       {"evaluation", "more while evaluating"},
+      {"checkpoint", "writing a checkpoint"},
       {"program", "the program"},
       {"peak", "peak"},
       {"peak_with_everything_kept", "peak if nothing is computed again"}};
@@ -114,8 +117,8 @@ Status run(Options options) {
         training::TrainConfig::load(options.config, options.settings);
     OTODUS_RETURN_IF_ERROR(config.status());
     if (!config->from.empty())
-      return Status(Code::Usage, options.config + ": the model of 'model.from' is not known without "
-                                                  "its folder; give --preset, or its fields");
+      return Status(Code::Usage, options.config + ": the model of 'model.from' is in its folder; "
+                                                  "give --preset, or the fields of the model");
     model = config->model;
     request.shape = {config->batch, config->length, config->evaluateBatch, config->window};
     request.budget = config->memoryBudget;
@@ -153,7 +156,8 @@ void addExplainMemory(CLI::App &explain, Action &action) {
   auto options = std::make_shared<Options>();
   options->flags.target.clear();
   CLI::App *sub = explain.add_subcommand(
-      "memory", "what training takes: weights, gradients, activations; which layers are computed again");
+      "memory",
+      "what training takes: weights, gradients, activations; which layers are computed again");
   sub->add_option("--preset", options->preset, "a model: mega200M, mega7.3B ...");
   sub->add_option("--config", options->config, "configuration of otodus train, instead");
   sub->add_option("--set", options->settings, "SECTION.KEY=VALUE over the configuration")

@@ -12,8 +12,9 @@ namespace otodus::driver {
 
 namespace {
 
-/// The process beside the trainer's memory: its libraries, code, and what the compiler leaves behind.
-constexpr int64_t kProgram = 150'000'000;
+/// The process beside the trainer's memory: its libraries, code, and what the compiler takes with
+/// two jobs, as measured (docs/Performance/training.md). A small model needs little else.
+constexpr int64_t kProgram = 185'000'000;
 /// FLOP in the time of one byte from memory: what a core computes while it waits.
 constexpr int64_t kFlopsPerByte = 8;
 
@@ -71,6 +72,17 @@ Result<std::vector<int64_t>> chooseRecompute(const MemoryRequest &request,
   OTODUS_RETURN_IF_ERROR(program.status());
   Result<runtime::TrainingMemory> kept = runtime::planTraining(*program, steps, traits);
   OTODUS_RETURN_IF_ERROR(kept.status());
+  // What else lies in the host's memory; a GPU's has the trainer's alone.
+  if (traits.sharesHostMemory) {
+    plan.program = kProgram;
+    for (const formats::Parameter &parameter : program->parameters) {
+      int64_t elements = 1;
+      for (int64_t extent : parameter.shape)
+        elements *= extent;
+      plan.checkpoint = std::max(plan.checkpoint, 4 * elements);
+    }
+  }
+  int64_t more = plan.program + plan.checkpoint;
   std::vector<Cost> cost = costs(*program, request.shape);
   cost.resize(static_cast<size_t>(count));
 
@@ -99,8 +111,8 @@ Result<std::vector<int64_t>> chooseRecompute(const MemoryRequest &request,
     std::vector<int64_t> calls(order.begin(), order.begin() + n);
     Result<runtime::TrainingMemory> memory = memoryOf(calls, withEvaluation(least));
     OTODUS_RETURN_IF_ERROR(memory.status());
-    smallest = std::min(smallest, memory->peak + kProgram);
-    if (request.budget <= 0 || memory->peak + kProgram <= request.budget)
+    smallest = std::min(smallest, memory->peak + more);
+    if (request.budget <= 0 || memory->peak + more <= request.budget)
       chosen = n;
   }
   if (chosen < 0)
@@ -115,16 +127,16 @@ Result<std::vector<int64_t>> chooseRecompute(const MemoryRequest &request,
   std::sort(plan.again.begin(), plan.again.end());
   plan.evaluationBatch = request.shape.evaluationBatch;
   for (;; plan.evaluationBatch /= 2) {
-    Result<runtime::TrainingMemory> memory = memoryOf(plan.again, withEvaluation(plan.evaluationBatch));
+    Result<runtime::TrainingMemory> memory =
+        memoryOf(plan.again, withEvaluation(plan.evaluationBatch));
     OTODUS_RETURN_IF_ERROR(memory.status());
     plan.memory = *memory;
-    if (request.budget <= 0 || memory->peak + kProgram <= request.budget ||
+    if (request.budget <= 0 || memory->peak + more <= request.budget ||
         plan.evaluationBatch <= 1)
       break;
   }
-  plan.program = kProgram;
-  plan.peak = plan.memory.peak + kProgram;
-  plan.everythingKept = kept->peak + kProgram;
+  plan.peak = plan.memory.peak + more;
+  plan.everythingKept = kept->peak + more;
   for (int64_t call : plan.again)
     plan.extraFlops += cost[size_t(call)].flops;
   return plan.again;

@@ -1,8 +1,9 @@
 //===- TrainMemory.h - What of training is kept, what computed again --------===//
 //
-// Without a budget everything is kept. With one, calls (a model's layers) are computed again in the
-// backward half, those first that cost the least time for the bytes they free, as few as the budget
-// allows; `layerwise` (layerwise_ckpt of the reference) takes all. Whatever is chosen, numbers stay.
+// Without a budget everything is kept. With one, calls (a model's layers) are computed again in
+// the backward half, those first that cost the least time for the bytes they free, as few as the
+// budget allows; `layerwise` (layerwise_ckpt of the reference) takes all. Whatever is chosen,
+// numbers stay.
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,9 +28,10 @@ struct MemoryRequest {
 struct MemoryPlan {
   runtime::TrainingMemory memory;
   int64_t program = 0;           ///< bytes of the process beside what the trainer allocates
-  int64_t peak = 0;              ///< both
-  std::vector<int64_t> again;    ///< calls that are computed again, ascending; TrainingMemory::calls
-  int64_t everythingKept = 0;    ///< peak if nothing is computed again
+  int64_t checkpoint = 0;        ///< the largest tensor, while it is written
+  int64_t peak = 0;              ///< all of these
+  std::vector<int64_t> again;    ///< calls computed again, ascending; TrainingMemory::calls
+  int64_t everythingKept = 0;    ///< peak if nothing is computed again, without evaluation
   int64_t evaluationBatch = 0;   ///< of the request, or fewer where the budget asks for it
   int64_t extraFlops = 0;        ///< of a piece, for what is computed again
 };

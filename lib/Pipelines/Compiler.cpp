@@ -206,7 +206,8 @@ OwningOpRef<ModuleOp> withoutKernels(ModuleOp module) {
   return host;
 }
 
-Status recompute(ModuleOp module, const CompileOptions &options, const std::vector<int64_t> &calls) {
+Status recompute(ModuleOp module, const CompileOptions &options,
+                 const std::vector<int64_t> &calls) {
   return runStage(module, options, "kernel", [&](OpPassManager &pm) {
     RecomputeOptions chosen;
     chosen.calls.assign(calls.begin(), calls.end());

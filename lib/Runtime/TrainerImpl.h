@@ -51,7 +51,7 @@ struct Trainer::Impl {
   Memory state, stateGradients, stateBefore, kept;
   std::vector<std::byte *> states, gradientsOfStates;
   std::vector<std::byte *> statesBefore; ///< empty if `gradients` computes nothing again
-  std::vector<std::byte> freshState; ///< all states of one sequence
+  std::vector<std::vector<std::byte>> freshState; ///< of one sequence, per state; empty: zeros
   std::vector<int64_t> positions;
   int64_t *devicePositions = nullptr; ///< in `state`
 

@@ -233,6 +233,10 @@ Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<d
   if (freshState.empty()) {
     for (size_t i = 0; i < program().states.size(); ++i) {
       const formats::State &s = program().states[i];
+      stateBytes += s.bytes();
+      std::vector<std::byte> &fresh = freshState.emplace_back();
+      if (initial[i].empty() && s.initial == 0)
+        continue; // zeros, which keys and values of a long chunk have many of
       std::vector<std::byte> logical(
           static_cast<size_t>(elementsOf(s) * formats::sizeOf(s.dtype)));
       for (int64_t e = 0; e < elementsOf(s); ++e) {
@@ -249,11 +253,9 @@ Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<d
                                         "a type that training does not know");
         }
       }
-      size_t offset = freshState.size();
-      freshState.resize(offset + static_cast<size_t>(s.bytes()));
-      scatterState(s, logical.data(), elementsOf(s), freshState.data() + offset);
+      fresh.resize(static_cast<size_t>(s.bytes()));
+      scatterState(s, logical.data(), elementsOf(s), fresh.data());
     }
-    stateBytes = static_cast<int64_t>(freshState.size());
   }
   if (batch == newBatch)
     return Status::ok();
@@ -467,11 +469,11 @@ Status Trainer::Impl::keepBefore() {
 }
 
 Status Trainer::Impl::startDocument(int64_t row) {
-  const std::byte *from = freshState.data();
   for (size_t i = 0; i < states.size(); ++i) {
-    int64_t bytes = program().states[i].bytes();
-    OTODUS_RETURN_IF_ERROR(put(states[i] + row * bytes, from, static_cast<size_t>(bytes)));
-    from += bytes;
+    auto bytes = static_cast<size_t>(program().states[i].bytes());
+    std::byte *to = states[i] + static_cast<size_t>(row) * bytes;
+    OTODUS_RETURN_IF_ERROR(freshState[i].empty() ? clear(to, bytes)
+                                                 : put(to, freshState[i].data(), bytes));
   }
   positions[static_cast<size_t>(row)] = 0;
   return Status::ok();

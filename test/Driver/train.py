@@ -164,6 +164,20 @@ def main():
     check("was killed", kills > 0)
     same_end(f"{kills} kills", "killed")
 
+    # Computing again instead of keeping: the same run, bit by bit.
+    expect("layerwise", 0, ["1 of 1 layers computed again"], *train("layerwise", "--set", "model.layerwise_ckpt=true"))
+    check("layerwise: the same weights", read("layerwise/latest/model.safetensors") ==
+          read("whole/checkpoints/step-00000060/model.safetensors"))
+    expect("budget too small", 1, ["a memory budget of 1.0 MB is too small", "need at least", "MB"],
+           *train("budget", "--mem-budget=1MB"))
+    expect("no budget", 2, ["--mem-budget", "expects bytes such as 8GB", "'much'"], *train("budget", "--mem-budget=much"))
+    expect("a budget that is enough", 0, [], *train("budget", "--mem-budget=1GB", "--set", "train.steps=1",
+                                                    "--set", "schedule.warmup=0"))
+    result = otodus("explain", "memory", "--config", path("c.toml"), "--set", "model.layerwise_ckpt=true")
+    check("explain memory", result.returncode == 0 and all(
+        word in result.stdout.decode() for word in ("weights, f32", "saved activations", "| peak |", "computed again")), result)
+    expect("explain memory of nothing", 2, ["--preset NAME or --config FILE"], "explain", "memory")
+
     # Documents, token files, fine-tuning.
     write("docs.jsonl", "\n".join(json.dumps({"text": f"document {i} says {i * i}. " * (1 + i % 5)}) for i in range(200)))
     expect("jsonl", 0, ["validation loss"], *train("documents", data="docs.jsonl"))

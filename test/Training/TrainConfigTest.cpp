@@ -37,6 +37,27 @@ TEST(TrainConfig, Defaults) {
   EXPECT_EQ(config->positionsPerStep(), 16);
 }
 
+TEST(TrainConfig, MemoryBudget) {
+  auto budget = [](const std::string &value) {
+    Result<TrainConfig> config =
+        TrainConfig::parse(std::string(kSmall) + "memory_budget = " + value + "\n", "c.toml");
+    return config.isOk() ? config->memoryBudget : -1;
+  };
+  EXPECT_EQ(budget("123456"), 123456);
+  EXPECT_EQ(budget("'8GB'"), 8'000'000'000);
+  EXPECT_EQ(budget("'1.5 GiB'"), 1'610'612'736);
+  EXPECT_EQ(budget("'500MB'"), 500'000'000);
+  for (const char *wrong : {"'8 gigs'", "''", "'GB'", "-1", "0", "'1.2.3GB'", "true", "'1e30'"})
+    EXPECT_EQ(budget(wrong), -1) << wrong;
+  EXPECT_EQ(TrainConfig::parse(kSmall, "c.toml")->memoryBudget, 0);
+  // It changes no number, so a run may go on with another.
+  EXPECT_EQ(TrainConfig::parse(std::string(kSmall) + "memory_budget = 5\n", "c.toml")->fingerprint(),
+            TrainConfig::parse(kSmall, "c.toml")->fingerprint());
+  expectError(TrainConfig::parse(std::string(kSmall) + "memory_budget = '8 gigs'\n", "c.toml")
+                  .status(),
+              Code::Input, {"train.memory_budget expects bytes such as 8GB", "'8 gigs'"});
+}
+
 TEST(TrainConfig, PresetWithFields) {
   Result<TrainConfig> config = TrainConfig::parse("[model]\npreset = 'mega200M'\nnum_layers = 2\n"
                                                   "[train]\nsteps=1\nbatch=1\nlength=4\n",

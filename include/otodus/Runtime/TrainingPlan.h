@@ -52,8 +52,8 @@ struct TrainingMemory {
 Result<TrainingMemory> planTraining(const formats::Program &program, const TrainingShape &shape,
                                     const Device::Traits &traits);
 
-/// The call that a launch belongs to, "layer_saving3" of "layer_saving3.up"; "" if it belongs to the
-/// function itself.
+/// The call that a launch belongs to, "layer_saving3" of "layer_saving3.up"; "" if it belongs to
+/// the function itself.
 std::string callOf(const formats::Launch &launch);
 
 /// Whether a call of that name saves for the backward half, and is no repetition.
