@@ -59,6 +59,7 @@ def Mega_RotateGradientOp : Mega_GradientOp<"rotate_gradient", "Elementwise",
   let assemblyFormat = [{
     $dquery `,` $dkey `by` $angles attr-dict `:` type($dquery) `,` type($dkey) `,` type($angles)
   }];
+  let hasVerifier = 1;
 }
 
 def Mega_LinearInputGradientOp : Mega_GradientOp<"linear_input_gradient", "Contraction"> {
@@ -89,6 +90,7 @@ def Mega_RmsNormGradientOp : Mega_GradientOp<"rms_norm_gradient", "RowReduction"
     $input `,` $dy (`weight` $weight^)? `eps` `(` $eps `)` (`scale` `(` $scale^ `)`)?
     attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def Mega_LayerNormGradientOp : Mega_GradientOp<"layer_norm_gradient", "RowReduction",
@@ -106,6 +108,7 @@ def Mega_LayerNormGradientOp : Mega_GradientOp<"layer_norm_gradient", "RowReduct
     $input `,` $dy (`weight` $weight^)? `eps` `(` $eps `)`
     attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -138,6 +141,7 @@ def Mega_ColumnSumOp : Mega_TiedOp<"column_sum", 1> {
     $input (`by` $factor^)? `into` $sum (`row` `(` $row^ `)`)? attr-dict
     `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def Mega_EmbedGradientOp : Mega_TiedOp<"embed_gradient", 1, "Accumulation",
@@ -151,6 +155,7 @@ def Mega_EmbedGradientOp : Mega_TiedOp<"embed_gradient", 1, "Accumulation",
     $tokens `,` $dy `into` $dtable (`scale` `(` $scale^ `)`)? attr-dict
     `:` type($tokens) `,` type($dy) `,` type($dtable)
   }];
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -350,6 +355,7 @@ def Mega_LinearCrossEntropyOp : Mega_GradientOp<"linear_cross_entropy", "Accumul
     Mega_Tensor<[I32], 2, "[B, L]">:$targets);
   let results = (outs Mega_Tensor<[F32], 2, "[B, L]">:$nll, Mega_Tensor<[F32], 2, "[B, L]">:$log_sum);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def Mega_LossInputGradientOp : Mega_GradientOp<"loss_input_gradient", "Accumulation",
@@ -361,6 +367,7 @@ def Mega_LossInputGradientOp : Mega_GradientOp<"loss_input_gradient", "Accumulat
     Mega_Tensor<[F32], 1, "[16]">:$scalars);
   let results = (outs Mega_FlatActivation:$dinput);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def Mega_LossWeightGradientOp : Mega_TiedOp<"loss_weight_gradient", 1, "Accumulation",
@@ -372,6 +379,7 @@ def Mega_LossWeightGradientOp : Mega_TiedOp<"loss_weight_gradient", 1, "Accumula
     Mega_Tensor<[F32], 1, "[16]">:$scalars, Mega_Tensor<[F32], 2, "[V, D]">:$dweight);
   let results = (outs Mega_Tensor<[F32], 2, "[V, D]">:$new_dweight);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -383,6 +391,7 @@ def Mega_SquaresOp : Mega_TiedOp<"squares", 1, "Accumulation", [AllTypesMatch<["
   let arguments = (ins Mega_Tensor<[F32], 1, "[n]">:$input, Mega_Tensor<[F32], 1, "[n / 1024]">:$sums);
   let results = (outs Mega_Tensor<[F32], 1, "[n / 1024]">:$new_sums);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def Mega_AdamWOp : Mega_TiedOp<"adamw", 3, "Accumulation",
