@@ -200,6 +200,11 @@ private:
         missed(op->getLoc(), "is also what another operand is computed from", producer);
         continue;
       }
+      if (roleOf(op) == RowRole::RowReduction && followsProduct(producer, group) &&
+          rowWidth(op) > kWidestNorm) {
+        missed(op->getLoc(), "is a product whose rows are too wide to wait for each other", producer);
+        continue;
+      }
       if (!target) {
         target = group;
         passed(op->getLoc(), "follows ", producer, operand);
@@ -212,6 +217,24 @@ private:
       join(op, target);
     else
       start(op)->rows = true;
+  }
+
+  /// Whole rows of a product have to fit a thread block's shared memory together with its operands.
+  static constexpr int64_t kWidestNorm = 256;
+
+  /// Elements that a norm adds up.
+  static int64_t rowWidth(Operation *op) {
+    return cast<RankedTensorType>(op->getOperand(0).getType()).getShape().back();
+  }
+
+  /// True if `op` or what it reads inside of `group` is a product.
+  bool followsProduct(Operation *op, const Group *group) {
+    return groupOf.lookup(op) == group &&
+           (roleOf(op) == RowRole::Contraction ||
+            llvm::any_of(op->getOperands(), [&](Value operand) {
+              Operation *producer = operand.getDefiningOp();
+              return producer && followsProduct(producer, group);
+            }));
   }
 
   /// Sums over rows read it from memory, and wait for whole rows anyway.

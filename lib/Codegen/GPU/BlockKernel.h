@@ -1,12 +1,12 @@
 //===- BlockKernel.h - A kernel written block by block ---------------------===//
 //
-// Private to lib/Codegen. The counterpart of Common/SumEmitter.h: ops of the role Accumulation get a kernel each. A
-// thread block owns what it adds to, so every sum has one order: rows ascending, sequence after
-// sequence, and where threads share a sum, their shares in order of the threads.
+// Private to lib/Codegen. The counterpart of Common/SumEmitter.h: ops of the role Accumulation get
+// a kernel each. A thread block owns what it adds to, so every sum has one order: rows ascending,
+// sequence after sequence, and where threads share a sum, their shares in order of the threads.
 //
-//   SumKernels.cpp   gradients of vectors and tables; the optimizer
+//   SumKernels.cpp            gradients of vectors and tables; the optimizer
 //   WeightGradientKernel.cpp  gradients of matrices
-//   LossKernels.cpp  the vocabulary's product with softmax and cross-entropy
+//   LossKernels.cpp           the vocabulary's product with softmax and cross-entropy
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,7 +22,7 @@
 
 namespace otodus::gpu {
 
-/// A function of the GPU stage with its grid, and small builders for its body. All arithmetic is f32.
+/// A function of the GPU stage with its grid, and small builders for its body. Arithmetic is f32.
 class BlockKernel {
 public:
   explicit BlockKernel(KernelEmitter &kernel)
@@ -60,7 +60,7 @@ public:
   reduce(mlir::Value from, mlir::Value to, int64_t step, mlir::ValueRange carried,
          llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
 
-  /// Adds the `count` elements of v, which stand for columns `column` … of a padded width, to
+  /// Adds the `count` elements of v, which are columns `column` … of a padded width, to
   /// buffer[base + their number in the logical width]; padding is dropped. Nobody else adds to them.
   void addColumns(mlir::Value v, mlir::Value buffer, mlir::Value base, formats::Width width,
                   mlir::Value column, int64_t count);
@@ -92,8 +92,8 @@ private:
   int64_t threads_ = 0;
 };
 
-/// Sums of outer products: C[rows, columns] += A[terms, rows]ᵀ B[terms, columns], f32, in registers. Both
-/// operands lie in shared memory along what is not summed, so each is read 16 bytes at a time.
+/// Sums of outer products: C[rows, columns] += A[terms, rows]ᵀ B[terms, columns], f32, in registers.
+/// Both operands lie in shared memory along what is not summed, so each is read 16 bytes at a time.
 class OuterTile {
 public:
   /// Shares the tile out; nothing if `threads` cannot.

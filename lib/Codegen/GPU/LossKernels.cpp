@@ -1,13 +1,14 @@
 //===- LossKernels.cpp - Cross-entropy over the vocabulary -----------------===//
 //
-// Logits are computed a tile at a time, forward and, again, in both halves of the backward step: what is in memory of
-// them is a tile in shared memory (spec 3.8). The two halves are one kernel with its operands exchanged: a block owns
-// some lines of one of them (rows of x, or tokens of W) and walks the lines of the other,
+// Logits are computed a tile at a time, forward and, again, in both halves of the backward step:
+// what is in memory of them is a tile in shared memory (spec 3.8). The two halves are one kernel
+// with its operands exchanged: a block owns some lines of one of them (rows of x, or tokens of W)
+// and walks the lines of the other,
 //
 //   S = owned walkedᵀ        G = scale (softmax - [v = target])        sums += G walked  
 //
-// with the sums of the owned lines in registers. What does not fit there is shared out by columns; every share
-// computes the logits again.
+// with the sums of the owned lines in registers. What does not fit there is shared out by columns;
+// every share computes the logits again.
 //
 //===----------------------------------------------------------------------===//
 
@@ -72,7 +73,8 @@ private:
     SmallVector<Value> sums = k.ring(
         s.index(width.padded() / kTerms), kStages, registers->zero(),
         [&](Value step, Value slot) {
-          auto bring = [&](Value ring, int64_t size, int64_t lines, const Lines &from, Value first) {
+          auto bring = [&](Value ring, int64_t size, int64_t lines, const Lines &from,
+                           Value first) {
             k.copyLines(ring, s.mul(slot, size), kPitch, lines, kTerms, from.memref,
                         [&](Value line) {
                           return std::pair(
@@ -119,7 +121,7 @@ LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
   SmallVector<Value> block = k.open({OpFoldResult(tiles)}, kThreads);
   table.count = s.index(size);
   Value first = s.mul(block[0], kRows);
-  Accumulator scores{s.shared(kRows * accumulatorPitch(kTokens), k.f32),
+  Accumulator scores{s.shared(kRows * accumulatorPitch(kTokens), k.f32, "sums"),
                      accumulatorPitch(kTokens)};
   // Of every row: the largest logit so far, the sum of exponentials relative to it, the target's.
   Value tops = s.shared(kRows, k.f32), sums = s.shared(kRows, k.f32), hits = s.shared(kRows, k.f32);
@@ -205,7 +207,7 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
   walked.count = plan.ownsRows ? s.index(size) : k.rows();
   Value first = s.mul(block[0], kOwned), firstColumn = s.mul(block[1], columns);
 
-  Accumulator scores{s.shared(kOwned * accumulatorPitch(kWalked), k.f32),
+  Accumulator scores{s.shared(kOwned * accumulatorPitch(kWalked), k.f32, "sums"),
                      accumulatorPitch(kWalked)};
   constexpr int64_t kGradientPitch = kOwned + 4;
   Value gradients = s.shared(kWalked * kGradientPitch, k.f32); // [walked][owned]

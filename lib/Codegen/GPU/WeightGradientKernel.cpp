@@ -1,7 +1,8 @@
 //===- WeightGradientKernel.cpp - Gradients of matrices --------------------===//
 //
-// dW[n, k] += Σ_rows dy[n] x[k]: a product whose long dimension is the rows. Both operands lie along what is not
-// summed, as OuterTile wants them; they come through a ring of rows in shared memory.
+// dW[n, k] += Σ_rows dy[n] x[k]: a product whose long dimension is the rows. Both operands lie
+// along what is not summed, as OuterTile wants them; they come through a ring of rows in shared
+// memory.
 //
 //===----------------------------------------------------------------------===//
 

@@ -58,3 +58,15 @@ func.func @maps(%x: tensor<?x?x64xbf16>, %w: tensor<128x64xbf16>) -> tensor<?x?x
   }
   return %0 : tensor<?x?x128xbf16>
 }
+
+// -----
+
+func.func @across(%dy: tensor<?x?x128xf32>, %w: tensor<128x64xf32>) -> tensor<?x?x64xf32> {
+  // expected-error @+1 {{expects row_tiles of more than 8 rows, since linear_input_gradient reads its matrix across the terms, but got 4}}
+  %0 = mega.group "p" (%a = %dy : tensor<?x?x128xf32>, %b = %w : tensor<128x64xf32>) -> (tensor<?x?x64xf32>)
+      schedule(<row_tiles = [4]>) {
+    %1 = mega.linear_input_gradient %a, %b : (tensor<?x?x128xf32>, tensor<128x64xf32>) -> tensor<?x?x64xf32>
+    mega.yield %1 : tensor<?x?x64xf32>
+  }
+  return %0 : tensor<?x?x64xf32>
+}
