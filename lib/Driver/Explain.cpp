@@ -187,8 +187,9 @@ Result<Json> explainTarget(const Options &options, const std::string &target) {
       tokens |= input.name == "tokens";
     for (const formats::Argument &output : function.outputs)
       last |= output.kind == formats::ArgumentKind::LastRows;
-    // A model's steps are @prefill's; of a bare module all functions are shown.
-    if (tokens && !last)
+    // A model's steps are @prefill's, and of training only resources are shown: what its kernels do
+    // is not counted. Of a bare module all functions are shown.
+    if ((tokens && !last) || options.request.flags.training)
       continue;
     calls.push_back(explained.call(function, {1, 0, options.length}));
     int64_t late = function.chunk > 0 ? function.chunk - 1 : options.length;
@@ -238,6 +239,8 @@ std::string table(const Json &chip) {
 
 Status run(Options options) {
   OTODUS_RETURN_IF_ERROR(checkChoice("--format", options.format, {"md", "json"}));
+  if (options.request.flags.training && options.request.flags.dtype == "bf16")
+    return Status(Code::Target, "training has kernels for f32 alone; use --dtype=f32");
   if (options.request.preset.empty() == options.request.model.empty())
     return Status(Code::Usage, "expected a model or --preset NAME");
   for (const std::string &target : options.request.targets) {
@@ -285,6 +288,8 @@ void addExplain(CLI::App &app, Action &action) {
       ->delimiter(',')
       ->required();
   addCompileFlags(*kernels, request.flags);
+  kernels->add_flag("--training", request.flags.training,
+                    "the functions of training instead of those of inference (f32)");
   kernels->add_option("--length", options->length, "steps of the prefill (default 4096)")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 30));
   kernels->add_option("--format", options->format, "md (default) or json");
