@@ -536,6 +536,17 @@ importForTraining(Compiler &compiler, const formats::ModelConfig &config, const 
   };
   return compiler.importDirectory(config, *dtype, "", tensors, /*training=*/true);
 }
+
+Result<std::unique_ptr<runtime::Trainer>> createTrainer(formats::Artefact artefact,
+                                                        runtime::WeightSource &weights,
+                                                        const ModelFlags &flags) {
+  runtime::ThreadPoolOptions poolOptions;
+  poolOptions.threads = flags.threads;
+  runtime::TrainerOptions options;
+  options.device = deviceOptions(flags, flags.target);
+  options.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
+  return runtime::Trainer::create(std::move(artefact), weights, options);
+}
 } // namespace
 
 Result<MemoryPlan> planTrainingMemory(const formats::ModelConfig &config, const std::string &name,
@@ -585,12 +596,25 @@ openTrainer(const formats::ModelConfig &config, const std::string &name,
   malloc_trim(0);
   if (plan)
     *plan = planned;
-  runtime::ThreadPoolOptions poolOptions;
-  poolOptions.threads = flags.threads;
-  runtime::TrainerOptions options;
-  options.device = deviceOptions(*resolved, resolved->target);
-  options.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
-  return runtime::Trainer::create(std::move(*artefact), weights, options);
+  return createTrainer(std::move(*artefact), weights, *resolved);
+}
+
+Result<std::unique_ptr<runtime::Trainer>> openTrainerText(const std::string &text,
+                                                          const std::string &name,
+                                                          runtime::WeightSource &weights,
+                                                          const ModelFlags &given) {
+  Result<ModelFlags> flags = resolveTarget(given);
+  if (!flags.isOk())
+    return flags.status();
+  OTODUS_RETURN_IF_ERROR(addChipFile(*flags));
+  Compiler compiler;
+  Result<mlir::OwningOpRef<mlir::ModuleOp>> module = compiler.parseText(text, name);
+  if (!module.isOk())
+    return module.status();
+  Result<formats::Artefact> artefact = compile(**module, compileOptions(*flags, flags->target));
+  if (!artefact.isOk())
+    return artefact.status();
+  return createTrainer(std::move(*artefact), weights, *flags);
 }
 
 Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std::string &path) {
@@ -707,11 +731,12 @@ Result<Compiled> compileModel(const CompileRequest &request) {
     Result<formats::ModelConfig> config = formats::findPreset(request.preset);
     if (!config.isOk())
       return config.status();
-    module = compiler.importDirectory(*config, *dtype, "");
+    module = compiler.importDirectory(*config, *dtype, "", {}, request.flags.training);
   } else {
-    module = directory
-                 ? compiler.importDirectory(directory->config, *dtype, directory->weightsFile)
-                 : compiler.parse(request.model);
+    module = directory ? compiler.importDirectory(directory->config, *dtype,
+                                                  directory->weightsFile, {},
+                                                  request.flags.training)
+                       : compiler.parse(request.model);
   }
   if (!module.isOk())
     return module.status();

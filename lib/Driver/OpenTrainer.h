@@ -26,4 +26,10 @@ openTrainer(const formats::ModelConfig &config, const std::string &name,
             const std::vector<std::string> &tensors, runtime::WeightSource &weights,
             const ModelFlags &flags, const MemoryRequest &memory = {}, MemoryPlan *plan = nullptr);
 
+/// The same of a module with the functions `loss` (to be differentiated), `norm` and `adamw`.
+Result<std::unique_ptr<runtime::Trainer>> openTrainerText(const std::string &text,
+                                                          const std::string &name,
+                                                          runtime::WeightSource &weights,
+                                                          const ModelFlags &flags);
+
 } // namespace otodus::driver

@@ -1,7 +1,7 @@
 //===- TrainerImpl.h - What a trainer holds --------------------------------===//
 //
-// Shared by Trainer.cpp, which cuts batches into pieces and takes steps, and TrainerMemory.cpp, which
-// binds functions to memory and runs them. All memory is the device's; where that is not the
+// Shared by Trainer.cpp, which cuts batches into pieces and takes steps, and TrainerMemory.cpp,
+// which binds functions to memory and runs them. All memory is the device's; where that is not the
 // host's, what goes in and out is copied.
 //
 //===----------------------------------------------------------------------===//

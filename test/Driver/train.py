@@ -178,6 +178,15 @@ def main():
         word in result.stdout.decode() for word in ("weights, f32", "saved activations", "| peak |", "computed again")), result)
     expect("explain memory of nothing", 2, ["--preset NAME or --config FILE"], "explain", "memory")
 
+    # The same steps on a simulated GPU. Rounding differs, the schedule must not: its length is the run's.
+    expect("simulated GPU", 0, [], *train("gpu", "--target=sim:sm_80", "--set", "train.steps=2",
+                                          "--set", "schedule.total=60", "--set", "evaluation.every=0"))
+    found = [line for line in losses("gpu") if "loss" in line]
+    check("simulated GPU: losses", [line["step"] for line in found] == [1, 2] and
+          all(abs(a["loss"] - b["loss"]) < 1e-5 * b["loss"] and
+              abs(a["norm"] - b["norm"]) < 1e-4 * b["norm"]
+              for a, b in zip(found, steps)), (found, steps[:2]))
+
     # Documents, token files, fine-tuning.
     write("docs.jsonl", "\n".join(json.dumps({"text": f"document {i} says {i * i}. " * (1 + i % 5)}) for i in range(200)))
     expect("jsonl", 0, ["validation loss"], *train("documents", data="docs.jsonl"))
