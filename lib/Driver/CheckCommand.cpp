@@ -114,7 +114,8 @@ void addCheck(CLI::App &app, Action &action) {
   sub->add_option("--count", options->count, "random cases of each kind")
       ->check(CLI::PositiveNumber);
   sub->add_option("--only", options->only, "forward, stream, grad, train: one or, with commas, more")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   sub->add_option("--params", options->params,
                   "parameters of a model case (default: the sibling *_train file)");
   sub->add_flag("--reference", options->reference,

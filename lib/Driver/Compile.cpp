@@ -120,7 +120,8 @@ void addCompile(CLI::App &app, Action &action) {
   sub->add_option("MODEL", request.model, "model directory, .mlir file, or - for stdin")->required();
   sub->add_option("--target", request.targets,
                   "cpu (default), cpu:x86-64-v4, sm_90a, sim:sm_90a ...; several for one artefact")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   addCompileFlags(*sub, request.flags);
   sub->add_option("--emit", request.emit,
                   "last stage: model, fused, kernel, then llvm, asm (CPU) or gpu, nvvm, ptx, cubin (GPU), "

@@ -286,6 +286,7 @@ void addExplain(CLI::App &app, Action &action) {
   kernels->add_option("--preset", request.preset, "a model without weights: mega200M, mega7.3B ...");
   kernels->add_option("--target", request.targets, "chips, e.g. sm_80,sm_90a")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->required();
   addCompileFlags(*kernels, request.flags);
   kernels->add_flag("--training", request.flags.training,

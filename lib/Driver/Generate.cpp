@@ -302,7 +302,8 @@ void addGenerate(CLI::App &app, Action &action) {
   sub->add_option("--min-p", options->sampling.minP,
                   "drop tokens less likely than this fraction of the likeliest");
   sub->add_option("--seed", options->sampling.seed, "of the draws (default 0)");
-  sub->add_option("--stop", options->stops, "end before this text; may be repeated");
+  sub->add_option("--stop", options->stops, "end before this text; may be repeated")
+      ->allow_extra_args(false);
   sub->add_flag("--ignore-eos", options->ignoreEos, "go on after the end-of-text token");
   sub->add_option("--print", options->print, "text (default) or ids");
   sub->add_option("--state-in", options->stateIn, "go on from this state file");
