@@ -145,33 +145,30 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
 mega::ScheduleAttr rowScheduleOf(mega::GroupOp group, int64_t rowTile, const Chip &chip,
                                  bool shrink = true);
 
-/// What a launch of one row tile is predicted to take, for comparing the variants of a group (formats::Variant), in units of
-/// 10 ps, below the format's 2^32: blocks that start, read their operands or compute, whichever takes longer, on as many
-/// multiprocessors as there are; and the chip's memory, which all share.
+/// What a row tile is predicted to take of the whole chip's time, for comparing the variants of a group (formats::Variant), in
+/// units of 1 ps, below the format's 2^32: its blocks read their operands or compute, whichever takes longer.
 int64_t tileCostOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t rows, const Chip &chip) {
-  constexpr double kStart = 1e-6;  // to launch and fill a pipeline
-  constexpr double kOverShare = 3; // one block alone reads faster than its share of the memory
+  // Every column block of a row tile reads its operands anew; what other blocks read as well comes
+  // from the cache, so much faster than the memory is.
+  constexpr double kCache = 3;
   bool bf16 = isBF16(group), mapped = schedule.getCopies() && schedule.getCopies() == "tma";
-  double sms = double(std::max<int64_t>(1, chip.multiprocessors));
-  // Parts of the nominal rate that the forms of a product reach.
-  double rate = rows <= gpu::kDotRows ? chip.f32FlopsPerSecond
-                : !bf16               ? 0.5 * chip.f32FlopsPerSecond
+  // Parts of the nominal rate that the forms of a product reach: with few rows most instructions
+  // load.
+  double rate = rows <= gpu::kDotRows ? (bf16 ? 1.0 : 0.25) * chip.f32FlopsPerSecond
+                : !bf16               ? (rows <= 16 ? 0.3 : 0.5) * chip.f32FlopsPerSecond
                                       : (mapped ? 0.8 : 0.5) * chip.bf16FlopsPerSecond;
   double columns = double(*schedule.getColumnBlock());
   double blocks = std::ceil(double(widthOf(group.getResult(0).getType()).padded()) / columns);
-  double bytes = 0, flops = 0, matrices = 0;
+  double bytes = 0, flops = 0;
   for (Operation &product : productsOf(group)) {
     double terms = double(widthOf(product.getOperand(0).getType()).padded());
-    double element = bf16 ? 2 : 4;
-    bytes += (double(rows) + columns) * terms * element;
-    matrices += blocks * columns * terms * element;
+    bytes += (double(rows) + columns) * terms * (bf16 ? 2 : 4);
     flops += 2 * double(rows) * columns * terms;
   }
-  double share = chip.bytesPerSecond / sms;
-  double block = kStart + std::max(bytes / (kOverShare * share), flops * sms / rate);
-  double all = std::max(block * std::ceil(blocks / sms), kStart + matrices / chip.bytesPerSecond);
+  // Row tiles run beside one another, so that it is the work of the whole chip that counts.
+  double seconds = blocks * std::max(bytes / (kCache * chip.bytesPerSecond), flops / rate);
   // Of equals the runtime takes the larger tile; more rows never cost less.
-  return int64_t(std::min(all * 1e11, 4e9)) + rows;
+  return int64_t(std::min(seconds * 1e12, 4e9)) + rows;
 }
 
 LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {

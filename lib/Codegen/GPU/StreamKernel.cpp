@@ -365,6 +365,7 @@ bool StreamKernel::storeResults(size_t number) {
 }
 
 LogicalResult StreamKernel::run(int64_t sharedBytes) {
+  sharedLimit = sharedBytes;
   if (failed(collectOps()))
     return failure();
   auto grid = kernel.function.getBody().getOps<scf::ForallOp>();

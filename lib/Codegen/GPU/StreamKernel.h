@@ -90,6 +90,7 @@ public:
 
   /// Writes the work of a block. `sharedBytes`: shared memory that a block may have.
   mlir::LogicalResult run(int64_t sharedBytes);
+  int64_t sharedLimit = 0; ///< what `run` was given
 
   /// `elements` of shared memory, flat, 16-byte aligned; it lives as long as the block, or only
   /// through all ops' `begin`, while no tile is alive.

@@ -20,8 +20,9 @@
 //
 //   column 8 r + 2 j + b  is  step 4 j + 2 r + b      r, b < 2, j < 4
 //
-// V' and W' of a warp's four channels stay in registers for the whole call; T', whose elements are
-// 16 taps, is read from shared memory.
+// V' and W' of a warp's channels stay in registers for the whole call; T', whose elements are 16
+// taps, is read from shared memory, and so are V' and W' of the last channel on chips with room for
+// them: the sixteen registers are what a norm in front lacks of 128.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,6 +41,7 @@ constexpr int64_t kWarp = 32;
 constexpr int64_t kBlock = 16;   ///< steps
 constexpr int64_t kChannels = 4; ///< of a warp
 constexpr int64_t kDecays = 4;   ///< of a mode: by one block, by 2, 4 and 8
+constexpr int64_t kRoomy = 200 * 1024; ///< shared memory of a block that has room for a channel's matrices
 constexpr int64_t kTaps = 32;    ///< of a channel: those of 16 steps ago are 0, as are the future's
 
 struct Complex {
@@ -72,6 +74,10 @@ public:
     tail = frame.shared(frame.tile * kBlock, b.getBF16Type());
     powers = frame.shared(warps * modes * (kBlock + 1) * 2, f32, /*onlyBegin=*/true);
     taps = frame.shared(frame.tile * kTaps, b.getI32Type());
+    if (frame.sharedLimit >= kRoomy) {
+      inRegisters = kChannels - 1;
+      last = frame.shared(warps * modes * kWarp, b.getI32Type());
+    }
 
     lane = rem(frame.thread, kWarp);
     warp = div(frame.thread, kWarp);
@@ -82,6 +88,7 @@ public:
     ownSteps = add(mul(warp, index(kChannels * frame.pitch)),
                    add(mul(row, index(2 * kBlock)), mul(column, index(4))));
     ownChannel = mul(warp, index(kChannels));
+    ownLast = add(mul(warp, index(modes * kWarp)), lane);
     Value to = add(mul(div(row, 2), index(4)), rem(row, 2));
     ownTaps = sub(add(mul(warp, index(kChannels * kTaps)), to), mul(column, index(4)));
     frame.forThreads(index(frame.tile),
@@ -292,7 +299,7 @@ private:
           Complex z = power(n, sub(index(kBlock - 1), from));
           pair.push_back(mulf(p, select(isIm, z.im, z.re)));
         }
-        m.w[nt].push_back(pin(pack(pair[0], pair[1])));
+        keep(k, m.w[nt], pack(pair[0], pair[1]), 2 * nt + r);
       }
     }
     for (int64_t s = 0; s < modes / 8; ++s)
@@ -302,7 +309,8 @@ private:
         for (int64_t r = 0; r < 2; ++r) {
           Value n = add(column, index(4 * (2 * s + r)));
           Complex z = mul(Complex{coefficient(c, n, 3), coefficient(c, n, 4)}, power(n, to));
-          m.v[s][nt].push_back(pin(pack(z.re, arith::NegFOp::create(b, loc, z.im))));
+          keep(k, m.v[s][nt], pack(z.re, arith::NegFOp::create(b, loc, z.im)),
+               modes / 2 + 2 * (2 * s + nt) + r);
         }
       }
     warpBarrier();
@@ -313,6 +321,21 @@ private:
   Value tapsAt(int64_t k, int64_t shift) {
     Value pair = load(taps, add(ownTaps, index(k * kTaps + kBlock + 2 * shift)));
     return pair;
+  }
+
+  /// Keeps the next register of a tile, the `number`-th of channel `k`, from setting up on.
+  void keep(int64_t k, SmallVector<Value> &tile, Value v, int64_t number) {
+    if (k < inRegisters)
+      tile.push_back(pin(v));
+    else
+      store(v, last, add(ownLast, index(number * kWarp)));
+  }
+  /// The two registers of a tile, the first of them the `number`-th of channel `k`.
+  SmallVector<Value> kept(int64_t k, ArrayRef<Value> tile, int64_t number) {
+    if (k < inRegisters)
+      return SmallVector<Value>(tile);
+    return {load(last, add(ownLast, index(number * kWarp))),
+            load(last, add(ownLast, index((number + 1) * kWarp)))};
   }
 
   //===--------------------------------------------------------------------===//
@@ -340,7 +363,7 @@ private:
     SmallVector<Value> h[2];
     for (int64_t i = 0; i < tiles; ++i) {
       SmallVector<Value> s(4, f32Constant(0));
-      multiply(left, m.w[i], s);
+      multiply(left, kept(k, m.w[i], 2 * i), s);
       Blocks blocks = scan(k, i, s);
       writeState(k, i, blocks, isFull);
       h[i / 2].push_back(pack(blocks.even.re, blocks.even.im));
@@ -360,7 +383,7 @@ private:
     }
     for (int64_t s = 0; s < tiles / 2; ++s)
       for (int64_t nt = 0; nt < 2; ++nt)
-        multiply(h[s], m.v[s][nt], y[nt]);
+        multiply(h[s], kept(k, m.v[s][nt], modes / 2 + 2 * (2 * s + nt)), y[nt]);
     // All lanes have read the steps.
     warpBarrier();
     for (int64_t i = 0; i < 2; ++i) {
@@ -445,16 +468,18 @@ private:
   /// Complex numbers of a channel in shared memory, one more than modes: with 16 modes every channel
   /// would begin in the same bank.
   int64_t pairs = 0;
+  int64_t inRegisters = kChannels; ///< channels whose V' and W' stay in registers
   Value coefficients, state;
   Value decays; ///< shared, f32 [tile][pairs][4][2]: q^16, q^32, q^64, q^128
   Value states; ///< shared, f32 [tile][pairs][2]: h
   Value gains;  ///< shared, f32 [tile]: omega
   Value tail;   ///< shared, bf16 [tile][16]
   Value taps;   ///< shared, bf16 [tile][32][2]: at 16 + t taps t and t - 1 of T
+  Value last;   ///< shared, i32 [warps][modes][lane]: registers of a warp's last channel, W' then V'
   Value powers; ///< shared, f32 [warps][modes][17][2], of the channels at hand
   Value lane, warp;
   Value row, column; ///< of a lane in the operands: lane / 4, lane mod 4
-  Value ownPair, ownDecays, ownSteps, ownTaps,
+  Value ownPair, ownDecays, ownSteps, ownTaps, ownLast,
       ownChannel; ///< where things of the warp's first channel lie
   Matrices matrices[kChannels];
 };

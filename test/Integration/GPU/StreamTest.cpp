@@ -65,7 +65,8 @@ std::string moduleText(const Shape &s, const std::string &element) {
          ", " + m + ", " + h + "\n  }\n}\n";
 }
 
-void check(const Shape &s, const std::string &element, double tolerance, double stateTolerance) {
+void check(const Shape &s, const std::string &element, double tolerance, double stateTolerance,
+           const std::string &target = "sim:sm_80") {
   int64_t length = 0;
   for (int64_t piece : s.pieces)
     length += piece;
@@ -92,7 +93,7 @@ void check(const Shape &s, const std::string &element, double tolerance, double 
 
   std::string module = moduleText(s, element);
   ModelFlags flags;
-  flags.target = "sim:sm_80";
+  flags.target = target;
   Result<std::unique_ptr<CaseProgram>> program =
       compiledRunner(flags)->compile(golden, module, element);
   ASSERT_TRUE(program.isOk()) << program.status().message() << "\n" << module;
@@ -126,6 +127,12 @@ TEST(StreamSim, Blocks) {
   check({2, 64, 1, 16, {256, 144, 131, 1}}, "bf16", 2e-2, 2e-2);
   check({1, 128, 4, 8, {391}}, "bf16", 2e-2, 2e-2);
   check({1, 50, 1, 16, {129, 128}}, "bf16", 2e-2, 2e-2);
+}
+
+// With more shared memory the last channel of a warp has its matrices there.
+TEST(StreamSim, BlocksOnARoomyChip) {
+  check({1, 64, 1, 16, {256, 144, 131, 1}}, "bf16", 2e-2, 2e-2, "sim:sm_90a");
+  check({1, 128, 4, 8, {391}}, "bf16", 2e-2, 2e-2, "sim:sm_90a");
 }
 
 } // namespace
