@@ -1,33 +1,26 @@
 //===- OpenModel.cpp - From what the user names to something that runs -----===//
 
 #include "OpenModel.h"
-#include "OpenTrainer.h"
 
+#include "ModelCompiler.h"
 #include "Output.h"
 
-#include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Formats/ArtefactFile.h"
 #include "otodus/Formats/Hash.h"
 #include "otodus/Formats/OutputFile.h"
 #include "otodus/Formats/Safetensors.h"
-#include "otodus/Importer/Importer.h"
 #include "otodus/Pipelines/Compiler.h"
 
 #include "mlir/IR/AsmState.h"
-#include "mlir/IR/Diagnostics.h"
-#include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/Config/llvm-config.h"
-#include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <malloc.h>
-#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,57 +49,6 @@ Result<Stage> stageOf(const char *flag, const std::string &name) {
     message += "; did you mean " + near + "?";
   return Status(Code::Usage, message);
 }
-
-/// A context with everything registered, whose errors go to stderr with the source line.
-class Compiler {
-public:
-  Compiler() : context_(makeRegistry()), handler_(sources_, &context_, llvm::errs()) {
-    context_.printOpOnDiagnostic(false);
-    // Remarks are asked for by --remarks; the compiler prints those itself.
-    handler_.setCallStackLimit(4);
-  }
-
-  mlir::MLIRContext &context() { return context_; }
-
-  Result<mlir::OwningOpRef<mlir::ModuleOp>> parse(const std::string &path) {
-    Result<std::string> text = readInput(path);
-    return text.isOk() ? parseText(*text, path == "-" ? "<stdin>" : path) : text.status();
-  }
-
-  Result<mlir::OwningOpRef<mlir::ModuleOp>> parseText(const std::string &text,
-                                                      const std::string &name) {
-    sources_.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), llvm::SMLoc());
-    mlir::OwningOpRef<mlir::ModuleOp> module =
-        mlir::parseSourceFile<mlir::ModuleOp>(sources_, mlir::ParserConfig(&context_));
-    if (!module)
-      return Status(Code::Input, name + ": cannot be read as a module (see the errors above)");
-    return module;
-  }
-
-  Result<mlir::OwningOpRef<mlir::ModuleOp>> importDirectory(const formats::ModelConfig &config,
-                                                            const std::string &dtype,
-                                                            const std::string &weightsFile,
-                                                            std::vector<std::string> tensors = {},
-                                                            bool training = false) {
-    ImportOptions options;
-    options.training = training;
-    options.tensors = std::move(tensors);
-    options.dtype = dtype;
-    options.weightsFile = weightsFile;
-    return importModel(context_, config, options);
-  }
-
-private:
-  static mlir::DialectRegistry makeRegistry() {
-    mlir::DialectRegistry registry;
-    registerAll(registry);
-    return registry;
-  }
-
-  llvm::SourceMgr sources_;
-  mlir::MLIRContext context_;
-  mlir::SourceMgrDiagnosticHandler handler_;
-};
 
 std::string print(mlir::ModuleOp module) {
   std::string text;
@@ -201,54 +143,6 @@ std::string machineKey() {
   return text;
 }
 
-CompileOptions compileOptions(const ModelFlags &flags, const std::string &target) {
-  CompileOptions options;
-  options.target = target;
-  options.remarks = flags.remarks;
-  options.timing = flags.timing;
-  options.threads = flags.jobs;
-  options.modelPipeline = flags.passPipeline;
-  options.plugins = flags.plugins;
-  options.ptxas = flags.ptxas;
-  return options;
-}
-
-/// Reads --chip-file, once for each file.
-Status addChipFile(const ModelFlags &flags) {
-  static std::set<std::string> known;
-  if (flags.chipFile.empty() || known.count(flags.chipFile))
-    return Status::ok();
-  Result<std::string> text = formats::readFile(flags.chipFile);
-  if (!text.isOk())
-    return text.status();
-  OTODUS_RETURN_IF_ERROR(addChips(*text, flags.chipFile));
-  known.insert(flags.chipFile);
-  return Status::ok();
-}
-
-/// `flags` with a bare "cuda" as the chip that is there.
-Result<ModelFlags> resolveTarget(ModelFlags flags) {
-  if (flags.target != "cuda")
-    return flags;
-  Result<std::string> target = runtime::nativeCudaTarget(flags.device);
-  if (!target.isOk())
-    return target.status();
-  flags.target = *target;
-  return flags;
-}
-
-/// How `target` is opened; "" for what an artefact has code for.
-runtime::DeviceOptions deviceOptions(const ModelFlags &flags, const std::string &target) {
-  runtime::DeviceOptions options;
-  options.target = target.starts_with("sm_") ? "cuda:" + target : target;
-  options.index = flags.device;
-  options.timeout = flags.deviceTimeout;
-  options.checked = flags.deviceCheck;
-  options.sim = flags.sim;
-  options.report = [](const std::string &text) { note("simulator: " + text); };
-  return options;
-}
-
 enum class Kind { Directory, Module, Artefact };
 
 Result<Kind> kindOf(const std::string &path) {
@@ -275,14 +169,6 @@ Result<Kind> kindOf(const std::string &path) {
                                      "name the directory that holds this file");
   return Status(Code::File, path + ": expected a model directory, a .mlir file or an artefact "
                                    "(.oto), but this is neither");
-}
-
-Result<std::string> checkDtype(const std::string &dtype) {
-  if (dtype.empty())
-    return std::string("f32");
-  if (dtype != "f32" && dtype != "bf16")
-    return Status(Code::Usage, "--dtype expects f32 or bf16, but got '" + dtype + "'");
-  return dtype;
 }
 
 /// Imports and compiles, or finds the result of doing so in the cache.
@@ -508,113 +394,6 @@ Result<LoadedModel> openConfig(const formats::ModelConfig &config, const std::st
   if (loaded.isOk())
     loaded->config = config;
   return loaded;
-}
-
-namespace {
-/// Imports the model of `config` for training and says how to compile it. Memory is planned on the
-/// way; `memory` and `plan` outlive the options.
-Result<mlir::OwningOpRef<mlir::ModuleOp>>
-importForTraining(Compiler &compiler, const formats::ModelConfig &config, const std::string &name,
-                  const std::vector<std::string> &tensors, const ModelFlags &flags,
-                  const MemoryRequest &memory, MemoryPlan &plan, CompileOptions &options) {
-  Result<std::string> dtype = checkDtype(flags.dtype);
-  if (!dtype.isOk())
-    return dtype.status();
-  if (*dtype != "f32")
-    return Status(Code::Target, name + ": training has kernels for f32 alone; use --dtype=f32");
-  if (config.dropout != 0 || config.hidden_dropout != 0 || config.attention_dropout != 0)
-    return Status(Code::Input, name + ": training has no dropout; set dropout, hidden_dropout and "
-                                      "attention_dropout to 0");
-  OTODUS_RETURN_IF_ERROR(addChipFile(flags));
-  options = compileOptions(flags, flags.target);
-  runtime::Device::Traits traits = runtime::cpuDevice()->traits();
-  if (isGpuTarget(flags.target))
-    traits = {.alignment = 256};
-  options.chooseRecompute = [&memory, &plan, traits](int64_t count,
-                                                     const PlanWithRecompute &planOf) {
-    return chooseRecompute(memory, traits, count, planOf, plan);
-  };
-  return compiler.importDirectory(config, *dtype, "", tensors, /*training=*/true);
-}
-
-Result<std::unique_ptr<runtime::Trainer>> createTrainer(formats::Artefact artefact,
-                                                        runtime::WeightSource &weights,
-                                                        const ModelFlags &flags) {
-  runtime::ThreadPoolOptions poolOptions;
-  poolOptions.threads = flags.threads;
-  runtime::TrainerOptions options;
-  options.device = deviceOptions(flags, flags.target);
-  options.pool = std::make_shared<runtime::ThreadPool>(poolOptions);
-  return runtime::Trainer::create(std::move(artefact), weights, options);
-}
-} // namespace
-
-Result<MemoryPlan> planTrainingMemory(const formats::ModelConfig &config, const std::string &name,
-                                      const ModelFlags &flags, const MemoryRequest &given) {
-  MemoryRequest memory = given;
-  memory.layerwise |= config.layerwise_ckpt;
-  MemoryPlan plan;
-  Result<ModelFlags> resolved = resolveTarget(flags);
-  if (!resolved.isOk())
-    return resolved.status();
-  CompileOptions options;
-  Compiler compiler;
-  Result<mlir::OwningOpRef<mlir::ModuleOp>> module =
-      importForTraining(compiler, config, name, {}, *resolved, memory, plan, options);
-  if (!module.isOk())
-    return module.status();
-  options.stopAfter = Stage::Kernel;
-  Result<formats::Artefact> stage = compile(**module, options);
-  if (!stage.isOk())
-    return stage.status();
-  return plan;
-}
-
-Result<std::unique_ptr<runtime::Trainer>>
-openTrainer(const formats::ModelConfig &config, const std::string &name,
-            const std::vector<std::string> &tensors, runtime::WeightSource &weights,
-            const ModelFlags &flags, const MemoryRequest &given, MemoryPlan *plan) {
-  MemoryRequest memory = given;
-  memory.layerwise |= config.layerwise_ckpt;
-  MemoryPlan planned;
-  Result<ModelFlags> resolved = resolveTarget(flags);
-  if (!resolved.isOk())
-    return resolved.status();
-  Result<formats::Artefact> artefact = Status(Code::Internal, "no artefact");
-  {
-    CompileOptions options;
-    Compiler compiler;
-    Result<mlir::OwningOpRef<mlir::ModuleOp>> module =
-        importForTraining(compiler, config, name, tensors, *resolved, memory, planned, options);
-    if (!module.isOk())
-      return module.status();
-    artefact = compile(**module, options);
-  }
-  if (!artefact.isOk())
-    return artefact.status();
-  // What the compiler used goes back to the system before the weights come.
-  malloc_trim(0);
-  if (plan)
-    *plan = planned;
-  return createTrainer(std::move(*artefact), weights, *resolved);
-}
-
-Result<std::unique_ptr<runtime::Trainer>> openTrainerText(const std::string &text,
-                                                          const std::string &name,
-                                                          runtime::WeightSource &weights,
-                                                          const ModelFlags &given) {
-  Result<ModelFlags> flags = resolveTarget(given);
-  if (!flags.isOk())
-    return flags.status();
-  OTODUS_RETURN_IF_ERROR(addChipFile(*flags));
-  Compiler compiler;
-  Result<mlir::OwningOpRef<mlir::ModuleOp>> module = compiler.parseText(text, name);
-  if (!module.isOk())
-    return module.status();
-  Result<formats::Artefact> artefact = compile(**module, compileOptions(*flags, flags->target));
-  if (!artefact.isOk())
-    return artefact.status();
-  return createTrainer(std::move(*artefact), weights, *flags);
 }
 
 Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std::string &path) {

@@ -1,5 +1,7 @@
 //===- GpuPipelines.cpp - The stages of a GPU target -----------------------===//
 
+#include "Steps.h"
+
 #include "otodus/Codegen/Common/Passes.h"
 #include "otodus/Codegen/GPU/Passes.h"
 #include "otodus/Pipelines/Passes.h"
@@ -16,17 +18,6 @@
 using namespace mlir;
 
 namespace otodus {
-
-static void addCleanup(OpPassManager &pm) {
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-}
-
-static void addGate(OpPassManager &pm, const char *stage) {
-  VerifyStageOptions options;
-  options.stage = stage;
-  pm.addPass(createVerifyStage(options));
-}
 
 void buildGpuKernelStage(OpPassManager &pm, const std::string &target) {
   ChooseGpuScheduleOptions schedule;

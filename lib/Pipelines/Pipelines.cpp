@@ -2,6 +2,8 @@
 
 #include "otodus/Pipelines/Pipelines.h"
 
+#include "Steps.h"
+
 #include "otodus/Codegen/CPU/Passes.h"
 #include "otodus/Codegen/Common/Passes.h"
 #include "otodus/Pipelines/Passes.h"
@@ -19,18 +21,6 @@
 using namespace mlir;
 
 namespace otodus {
-
-static void addCleanup(OpPassManager &pm) {
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-}
-
-/// Closes a stage: what it should have left behind is an error here, not three passes later.
-static void addGate(OpPassManager &pm, const char *stage) {
-  VerifyStageOptions options;
-  options.stage = stage;
-  pm.addPass(createVerifyStage(options));
-}
 
 void buildGradients(OpPassManager &pm) {
   pm.nest<func::FuncOp>().addPass(createSplitRotary());

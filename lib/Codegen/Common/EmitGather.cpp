@@ -39,7 +39,7 @@ FailureOr<func::FuncOp> emitGatherKernel(mega::GroupOp group, ModuleOp module,
   int64_t outStride = rowStrideOf(width, dtypeOf(element));
   int64_t lanes = width.padded(), sourceStride = lanes;
   Value out = kernel.resultParameter(0, element);
-  Value source, scale, table;
+  Value source, scale;
   formats::Symbol symbol = formats::Symbol::Rows;
   Value rows = kernel.frame.rows;
 
