@@ -20,6 +20,9 @@ CaseState &stateOf(GoldenCase &golden, const std::string &what);
 /// The three states of a TimestepNorm start with these values.
 void setInitial(GoldenCase &golden, const reference::NormState &state);
 
+/// What follows the last dot of a state's name.
+inline std::string leafOf(const std::string &name) { return name.substr(name.rfind('.') + 1); }
+
 /// [B] of integers as a tensor.
 reference::Tensor countTensor(const std::vector<int64_t> &count);
 
