@@ -163,9 +163,11 @@ public:
 
   Value stateGradientOf(Value state) override {
     Value &known = stateGradients[state];
-    if (!known)
-      known = addArgument({Slot::StateGradient, cast<BlockArgument>(state).getArgNumber()},
-                          state.getType());
+    if (!known) {
+      // Sums over all steps that read the state, in f32 even of keys and values of bf16.
+      Type type = cast<RankedTensorType>(state.getType()).clone(b.getF32Type());
+      known = addArgument({Slot::StateGradient, cast<BlockArgument>(state).getArgNumber()}, type);
+    }
     return known;
   }
   void setStateGradient(Value state, Value gradient) override { stateGradients[state] = gradient; }

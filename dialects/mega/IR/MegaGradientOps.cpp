@@ -2,6 +2,8 @@
 
 #include "mega/IR/OpHelpers.h"
 
+#include "mlir/IR/TypeUtilities.h"
+
 using namespace mlir;
 using namespace otodus;
 using namespace otodus::mega;
@@ -24,11 +26,17 @@ SmallVector<OpResult> mega::detail::lastResults(Operation *op, unsigned count) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult LinearInputGradientOp::verify() {
+  Type element = getWeight().getType().getElementType();
+  if (failed(verifyElement(*this, "dy", getDy().getType(), element)) ||
+      failed(verifyElement(*this, "dx", getDx().getType(), element)))
+    return failure();
   int64_t outputs = flattenedWidth(getDy().getType()), inputs = flattenedWidth(getDx().getType());
   return verifyShape(*this, "weight", getWeight().getType(), "[N, K]", {outputs, inputs});
 }
 
 LogicalResult LinearWeightGradientOp::verify() {
+  if (failed(verifyElement(*this, "dy", getDy().getType(), getInput().getType().getElementType())))
+    return failure();
   int64_t outputs = flattenedWidth(getDy().getType()), inputs = flattenedWidth(getInput().getType());
   return verifyShape(*this, "dweight", getDweight().getType(), "[N, K]", {outputs, inputs});
 }
@@ -39,6 +47,8 @@ LogicalResult LinearWeightGradientOp::verify() {
 
 LogicalResult RotateGradientOp::verify() {
   RankedTensorType query = getDquery().getType();
+  if (failed(verifyF32(*this, "angles", getAngles().getType())))
+    return failure();
   return verifyShape(*this, "angles", getAngles().getType(), "[B, L, 2, d]",
                      {query.getDimSize(0), query.getDimSize(1), 2, query.getDimSize(3)});
 }
@@ -73,6 +83,9 @@ LogicalResult ColumnSumOp::verify() {
   if (getFactor() && flattenedWidth(getFactor().getType()) != width)
     return emitOpError("expects a factor of the width ")
            << width << " of its input, but got " << getFactor().getType();
+  if (getFactor() && failed(verifyElement(*this, "factor", getFactor().getType(),
+                                          getElementTypeOrSelf(getInput().getType()))))
+    return failure();
   // All elements are one row, or those behind dimension 0 are.
   int64_t elements = sum.hasStaticShape() ? sum.getNumElements() : 0;
   int64_t rows = elements == width ? 1 : sum.getRank() > 1 ? sum.getDimSize(0) : 0;
@@ -97,11 +110,12 @@ LogicalResult EmbedGradientOp::verify() {
 // Loss and optimizer
 //===----------------------------------------------------------------------===//
 
-/// What the three ops of the loss share: a row of the weight has the input's width, and there is a
-/// target for each row.
+/// What the three ops of the loss share: a row of the weight has the input's width and type, and
+/// there is a target for each row.
 static LogicalResult verifyLoss(Operation *op, RankedTensorType input, RankedTensorType weight,
                                 Type targets) {
-  if (failed(verifyShape(op, "weight", weight, "[V, D]",
+  if (failed(verifyElement(op, "weight", weight, input.getElementType())) ||
+      failed(verifyShape(op, "weight", weight, "[V, D]",
                          {weight.getDimSize(0), input.getDimSize(2)})))
     return failure();
   return verifyShape(op, "targets", targets, "[B, L]", {input.getDimSize(0), input.getDimSize(1)});

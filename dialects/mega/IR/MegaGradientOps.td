@@ -3,8 +3,10 @@
 // The backward steps of the other ops, sums into gradients of parameters, and the forms of
 // forward ops that keep what the backward step reads. Formulas: spec 3.
 //
-// Two conventions. An operand `d…` is the gradient of what follows the d. An operand that a
+// Conventions. An operand `d…` is the gradient of what follows the d. An operand that a
 // result `new_…` answers is tied to it: the kernel changes it in place (SequenceOpInterface).
+// With activations of bf16 their gradients are bf16 too; gradients of parameters and of states,
+// and what is kept of statistics, are f32 (docs/Training.md, bf16).
 //
 //===----------------------------------------------------------------------===//
 
@@ -66,7 +68,7 @@ def Mega_LinearInputGradientOp : Mega_GradientOp<"linear_input_gradient", "Contr
   let summary = "dx[k] = Σ_n dy[n] weight[n, k]";
   let description = [{
     The gradient of `mega.linear` with respect to its input. Widths are taken
-    flattened; `weight` is `T[N, K]`. Summed in f32, rounded once.
+    flattened; `weight` is `T[N, K]`, and `dy`, `dx` are of `T`. Summed in f32, rounded once.
   }];
   let arguments = (ins Mega_Activation:$dy, Mega_Tensor<[F32, BF16], 2, "[N, K]">:$weight);
   let results = (outs Mega_Activation:$dx);
@@ -118,6 +120,7 @@ def Mega_LayerNormGradientOp : Mega_GradientOp<"layer_norm_gradient", "RowReduct
 def Mega_LinearWeightGradientOp : Mega_TiedOp<"linear_weight_gradient", 1, "Accumulation",
     [AllTypesMatch<["dweight", "new_dweight"]>]> {
   let summary = "dweight[n, k] += Σ_rows dy[n] x[k]";
+  let description = "`dy` and `input` have one element type; products are summed in f32.";
   let arguments = (ins
     Mega_Activation:$dy, Mega_Activation:$input, Mega_Tensor<[F32], 2, "[N, K]">:$dweight);
   let results = (outs Mega_Tensor<[F32], 2, "[N, K]">:$new_dweight);
@@ -131,7 +134,8 @@ def Mega_ColumnSumOp : Mega_TiedOp<"column_sum", 1> {
   let summary = "sum[w] += Σ_rows x[w] (times factor[w], if given)";
   let description = [{
     `w` counts the flattened width. `sum` has that many elements after dimension 0,
-    where it is a matrix of which `row` is added to, or in all.
+    where it is a matrix of which `row` is added to, or in all. `factor` has the element
+    type of `input`.
   }];
   let arguments = (ins
     Mega_Activation:$input, Optional<Mega_Activation>:$factor,
@@ -279,8 +283,9 @@ def Mega_CemaGradientOp : Mega_TiedOp<"cema_gradient", 6, "Accumulation", [
 def Mega_ChunkPanelsOp : Mega_GradientOp<"chunk_panels", "Accumulation"> {
   let summary = "Keys as the open chunk lays out values, and values as it lays out keys";
   let description = [{
-    `f32[B, 1, W]`, W the elements of a sequence: what the backward products of
-    attention read, whose sums run along the other axis than forward.
+    `T[B, 1, W]`, W the elements of a sequence and `T` the type of keys and values: what the
+    backward products of attention read, whose sums run along the other axis than forward.
+    The layout is the target's own.
   }];
   let arguments = (ins
     Mega_Tensor<[F32, BF16], 4, "[B, C, H, dz]">:$keys,
@@ -296,7 +301,8 @@ def Mega_ChunkQueryGradientOp : Mega_GradientOp<"chunk_query_gradient", "Accumul
   let description = [{
     Recomputes the scores of each step. `keys` are those after the steps. Also
     yields, per step and head, the logarithm of the sum of exponentials and
-    Σ output · doutput, `f32[B, L, H]`.
+    Σ output · doutput, `f32[B, L, H]`. All others have one element type; of bf16, a
+    kernel may round the gradients of scores to it in front of their product with the keys.
   }];
   let arguments = (ins
     Mega_HeadActivation:$query, Mega_HeadActivation:$output, Mega_HeadActivation:$doutput,
@@ -317,20 +323,21 @@ def Mega_ChunkKeyGradientOp : Mega_TiedOp<"chunk_key_gradient", 2> {
   let description = [{
     `dkeys`, `dvalues` are the gradients of the open chunk after the steps, of which
     only the slots before (position + L) mod C mean anything, and become those of
-    the open chunk before them.
+    the open chunk before them. They are f32 and lie as a state of f32 does, whatever the
+    element type of the chunk.
   }];
   let arguments = (ins
     Mega_HeadActivation:$query, Mega_HeadActivation:$doutput,
     Mega_FlatActivation:$log_sum, Mega_FlatActivation:$dot,
     Mega_Tensor<[F32, BF16], 4, "[B, C, H, dz]">:$keys, Mega_FlatActivation:$value_columns,
     Mega_Tensor<[I64], 1, "[B]">:$position,
-    Mega_Tensor<[F32, BF16], 4, "[B, C, H, dz]">:$dkeys,
-    Mega_Tensor<[F32, BF16], 4, "[B, C, H, dv]">:$dvalues,
+    Mega_Tensor<[F32], 4, "[B, C, H, dz]">:$dkeys,
+    Mega_Tensor<[F32], 4, "[B, C, H, dv]">:$dvalues,
     ConfinedAttr<I64Attr, [IntPositive]>:$chunk);
   let results = (outs
     Mega_HeadActivation:$dkey, Mega_HeadActivation:$dvalue,
-    Mega_Tensor<[F32, BF16], 4, "[B, C, H, dz]">:$new_dkeys,
-    Mega_Tensor<[F32, BF16], 4, "[B, C, H, dv]">:$new_dvalues);
+    Mega_Tensor<[F32], 4, "[B, C, H, dz]">:$new_dkeys,
+    Mega_Tensor<[F32], 4, "[B, C, H, dv]">:$new_dvalues);
   let assemblyFormat = [{
     $query `,` $doutput `,` $log_sum `,` $dot `,` $keys `,` $value_columns `at` $position
     `into` $dkeys `,` $dvalues `chunk` `(` $chunk `)` attr-dict
@@ -348,7 +355,8 @@ def Mega_LinearCrossEntropyOp : Mega_GradientOp<"linear_cross_entropy", "Accumul
   let description = [{
     `nll[b, t] = logsumexp_v(x · weight[v]) - x · weight[targets[b, t]]`, 0 where the
     target is -100. Logits of the whole vocabulary are never in memory at once;
-    `log_sum`, `f32[B, L]`, is the first term.
+    `log_sum`, `f32[B, L]`, is the first term. `input` and `weight` have one element type;
+    logits are f32.
   }];
   let arguments = (ins
     Mega_FlatActivation:$input, Mega_Tensor<[F32, BF16], 2, "[V, D]">:$weight,

@@ -7,6 +7,8 @@
 
 #include "mega/IR/OpHelpers.h"
 
+#include "mlir/IR/TypeUtilities.h"
+
 using namespace mlir;
 using namespace otodus;
 using namespace otodus::mega;
@@ -28,6 +30,24 @@ struct Expected {
 LogicalResult verifyShapes(Operation *op, ArrayRef<Expected> all) {
   for (const Expected &one : all)
     if (failed(verifyShape(op, one.what, one.type, one.letters, one.sizes)))
+      return failure();
+  return success();
+}
+
+/// A value and the name its op has for it.
+struct Named {
+  StringRef what;
+  Type type;
+};
+
+/// `rounded` have the element type of `like`; `exact` are f32 whatever it is.
+LogicalResult verifyElements(Operation *op, Type like, ArrayRef<Named> rounded,
+                             ArrayRef<Named> exact) {
+  for (const Named &one : rounded)
+    if (failed(verifyElement(op, one.what, one.type, getElementTypeOrSelf(like))))
+      return failure();
+  for (const Named &one : exact)
+    if (failed(verifyF32(op, one.what, one.type)))
       return failure();
   return success();
 }
@@ -64,6 +84,7 @@ LogicalResult TimestepNormSavingOp::verify() {
   RankedTensorType input = getInput().getType();
   int64_t batch = input.getDimSize(0), length = input.getDimSize(1), groups = getGroups();
   if (failed(verifyGroups(*this, input.getDimSize(2), groups)) ||
+      failed(verifyF32(*this, "shift", getShift().getType())) ||
       failed(verifyShapes(
           *this, {{"weight", getWeight().getType(), "[D]", {input.getDimSize(2)}},
                   {"count", getCount().getType(), "[B]", {batch}},
@@ -79,7 +100,10 @@ LogicalResult TimestepNormSavingOp::verify() {
 LogicalResult TimestepNormGradientOp::verify() {
   RankedTensorType input = getInput().getType();
   int64_t batch = input.getDimSize(0), length = input.getDimSize(1), groups = getGroups();
-  if (failed(verifyGroups(*this, input.getDimSize(2), groups)))
+  if (failed(verifyGroups(*this, input.getDimSize(2), groups)) ||
+      failed(verifyElements(*this, input, {},
+                            {{"shift", getShift().getType()},
+                             {"inverse_deviation", getInverseDeviation().getType()}})))
     return failure();
   return verifyShapes(
       *this, {{"shift", getShift().getType(), "[B, L, G + 1]", {batch, length, groups + 1}},
@@ -96,6 +120,9 @@ LogicalResult TimestepNormGradientOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult CemaSavingOp::verify() {
+  if (failed(verifyElements(*this, getInput().getType(), {},
+                            {{"start", getStart().getType()}, {"marks", getMarks().getType()}})))
+    return failure();
   RankedTensorType input = getInput().getType();
   int64_t channels = input.getDimSize(2), modes = getAlpha().getType().getDimSize(1);
   SmallVector<Expected> all{
@@ -109,6 +136,9 @@ LogicalResult CemaSavingOp::verify() {
 }
 
 LogicalResult CemaGradientOp::verify() {
+  if (failed(verifyElements(*this, getInput().getType(), {},
+                            {{"start", getStart().getType()}, {"marks", getMarks().getType()}})))
+    return failure();
   RankedTensorType input = getInput().getType();
   int64_t channels = input.getDimSize(2), modes = getAlpha().getType().getDimSize(1);
   SmallVector<Expected> all = keptStates(getStart(), getMarks(), input, modes);
@@ -134,6 +164,12 @@ LogicalResult CemaGradientOp::verify() {
 LogicalResult ChunkPanelsOp::verify() {
   RankedTensorType keys = getKeys().getType(), values = getValues().getType();
   int64_t batch = keys.getDimSize(0);
+  if (failed(verifyElements(*this, keys,
+                            {{"values", values},
+                             {"key_rows", getKeyRows().getType()},
+                             {"value_columns", getValueColumns().getType()}},
+                            {})))
+    return failure();
   return verifyShapes(
       *this,
       {{"values",
@@ -148,6 +184,13 @@ LogicalResult ChunkQueryGradientOp::verify() {
   RankedTensorType query = getQuery().getType(), output = getOutput().getType();
   int64_t batch = query.getDimSize(0), length = query.getDimSize(1), heads = query.getDimSize(2);
   int64_t chunk = getChunk();
+  if (failed(verifyElements(*this, query,
+                            {{"output", output},
+                             {"keys", getKeys().getType()},
+                             {"key_rows", getKeyRows().getType()},
+                             {"value_columns", getValueColumns().getType()}},
+                            {{"log_sum", getLogSum().getType()}, {"dot", getDot().getType()}})))
+    return failure();
   auto panel = [&](RankedTensorType rows) {
     return heads * padded(chunk) * padded(rows.getDimSize(3));
   };
@@ -166,6 +209,14 @@ LogicalResult ChunkKeyGradientOp::verify() {
   RankedTensorType query = getQuery().getType(), doutput = getDoutput().getType();
   int64_t batch = query.getDimSize(0), length = query.getDimSize(1), heads = query.getDimSize(2);
   int64_t chunk = getChunk(), dz = query.getDimSize(3), dv = doutput.getDimSize(3);
+  if (failed(verifyElements(*this, query,
+                            {{"doutput", doutput},
+                             {"keys", getKeys().getType()},
+                             {"value_columns", getValueColumns().getType()},
+                             {"dkey", getDkey().getType()},
+                             {"dvalue", getDvalue().getType()}},
+                            {{"log_sum", getLogSum().getType()}, {"dot", getDot().getType()}})))
+    return failure();
   SmallVector<Expected> all{
       {"doutput", doutput, "[B, L, H, dv]", {batch, length, heads, dv}},
       {"log_sum", getLogSum().getType(), "[B, L, H]", {batch, length, heads}},

@@ -3,6 +3,7 @@
 #include "mega/IR/OpHelpers.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace otodus;
@@ -34,6 +35,16 @@ LogicalResult mega::detail::verifyShape(Operation *op, StringRef what, Type type
   os << ", but got ";
   printShape(os, shape);
   return op->emitOpError(text);
+}
+
+LogicalResult mega::detail::verifyElement(Operation *op, StringRef what, Type type, Type element) {
+  if (getElementTypeOrSelf(type) == element)
+    return success();
+  return op->emitOpError("expects ") << what << " of " << element << ", but got " << type;
+}
+
+LogicalResult mega::detail::verifyF32(Operation *op, StringRef what, Type type) {
+  return verifyElement(op, what, type, Float32Type::get(op->getContext()));
 }
 
 LogicalResult mega::detail::verifyEps(Operation *op, const APFloat &value) {

@@ -20,6 +20,13 @@ inline bool sizesAgree(int64_t a, int64_t b) {
 llvm::LogicalResult verifyShape(mlir::Operation *op, llvm::StringRef what, mlir::Type type,
                                 llvm::StringRef letters, llvm::ArrayRef<int64_t> expected);
 
+/// Error unless `type` has the element type `element`.
+llvm::LogicalResult verifyElement(mlir::Operation *op, llvm::StringRef what, mlir::Type type,
+                                  mlir::Type element);
+
+/// Error unless `type` is of f32, as sums and statistics are whatever activations are.
+llvm::LogicalResult verifyF32(mlir::Operation *op, llvm::StringRef what, mlir::Type type);
+
 /// Error unless `value` is positive and finite.
 llvm::LogicalResult verifyEps(mlir::Operation *op, const llvm::APFloat &value);
 

@@ -37,7 +37,8 @@ struct ChunkAttention : GradientOf<ChunkAttention, mega::ChunkAttentionOp> {
     int64_t heads = query.getDimSize(2), slots = heads * padded(op.getChunk());
     Type f32 = b.getF32Type();
     auto perSequence = [&](int64_t features) {
-      return RankedTensorType::get({query.getDimSize(0), 1, slots * padded(features)}, f32);
+      return RankedTensorType::get({query.getDimSize(0), 1, slots * padded(features)},
+                                   query.getElementType());
     };
     auto panels = mega::ChunkPanelsOp::create(b, loc, perSequence(query.getDimSize(3)),
                                               perSequence(value.getDimSize(3)), keys, values);

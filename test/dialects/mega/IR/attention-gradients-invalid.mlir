@@ -113,7 +113,7 @@ func.func @chunk_key_gradient(
     %arg0: tensor<?x?x2x4xf32>, %arg1: tensor<?x?x2x6xf32>, %arg2: tensor<?x?x2xf32>,
     %arg3: tensor<?x?x2xf32>, %arg4: tensor<?x16x2x4xf32>, %arg5: tensor<?x1x2048xf32>,
     %arg6: tensor<?xi64>, %arg7: tensor<?x16x8xf32>, %arg8: tensor<?x16x2x6xf32>) {
-  // expected-error @+1 {{operand #7 must be a tensor [B, C, H, dz] of 32-bit float or bfloat16 type}}
+  // expected-error @+1 {{operand #7 must be a tensor [B, C, H, dz] of 32-bit float}}
   %r:4 = mega.chunk_key_gradient %arg0, %arg1, %arg2, %arg3, %arg4, %arg5 at %arg6 into %arg7, %arg8 chunk(16)
       : (tensor<?x?x2x4xf32>, tensor<?x?x2x6xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>,
          tensor<?x16x2x4xf32>, tensor<?x1x2048xf32>, tensor<?xi64>, tensor<?x16x8xf32>,
