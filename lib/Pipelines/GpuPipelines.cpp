@@ -53,27 +53,12 @@ void buildNVVMStage(OpPassManager &pm, const std::string &target) {
   {
     OpPassManager &functions = pm.nest<func::FuncOp>();
     addCleanup(functions);
-    functions.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
-    functions.addPass(createLowerAffinePass());
     functions.addPass(createExpandGpuMath());
-    functions.addPass(memref::createExpandStridedMetadataPass());
-    functions.addPass(memref::createFoldMemRefAliasOpsPass());
-    addCleanup(functions);
-    functions.addPass(createLowerAffinePass());
+    addFlattening(functions);
     functions.addPass(createLoopInvariantCodeMotionPass());
   }
   pm.addPass(createSCFToControlFlowPass());
-  pm.addPass(createConvertVectorToLLVMPass());
-  pm.addPass(createLowerAffinePass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  addCleanup(pm);
+  addConversionToLLVM(pm);
   FinishNVVMOptions finish;
   finish.target = target;
   pm.addPass(createFinishNVVM(finish));

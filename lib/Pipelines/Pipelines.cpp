@@ -73,12 +73,7 @@ void buildLLVMStage(OpPassManager &pm, const std::string &target) {
   {
     OpPassManager &functions = pm.nest<func::FuncOp>();
     addCleanup(functions);
-    functions.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
-    functions.addPass(createLowerAffinePass());
-    functions.addPass(memref::createExpandStridedMetadataPass());
-    functions.addPass(memref::createFoldMemRefAliasOpsPass());
-    addCleanup(functions);
-    functions.addPass(createLowerAffinePass());
+    addFlattening(functions);
   }
   pm.addPass(createSCFToControlFlowPass());
   // Targets without bf16 conversions get them as integer arithmetic, not as library calls.
@@ -87,17 +82,7 @@ void buildLLVMStage(OpPassManager &pm, const std::string &target) {
   pm.addPass(arith::createArithExpandOpsPass(expand));
   ConvertVectorToLLVMPassOptions vector;
   vector.x86Vector = true;
-  pm.addPass(createConvertVectorToLLVMPass(vector));
-  pm.addPass(createLowerAffinePass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  addCleanup(pm);
+  addConversionToLLVM(pm, vector);
   addGate(pm, "llvm");
 }
 

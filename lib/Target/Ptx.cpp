@@ -2,6 +2,8 @@
 
 #include "otodus/Target/Ptx.h"
 
+#include "Optimize.h"
+
 #include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -22,7 +24,6 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -90,21 +91,7 @@ Result<std::string> generate(llvm::Module &module, const PtxTarget &target, bool
     if (!function.isDeclaration())
       function.addFnAttr(llvm::Attribute::NoUnwind);
 
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = false; // decisions about vectors and loops are made before LLVM
-  tuning.SLPVectorization = false;
-  tuning.LoopUnrolling = false;
-  llvm::PassBuilder builder(machine.get(), tuning);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager cgscc;
-  llvm::ModuleAnalysisManager modules;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(cgscc);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, cgscc, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+  optimize(module, *machine, llvm::OptimizationLevel::O3);
   for (llvm::Function &function : module) {
     if (!rolled || function.isDeclaration())
       continue;

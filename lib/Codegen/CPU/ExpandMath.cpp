@@ -17,27 +17,6 @@ using namespace mlir;
 namespace otodus {
 namespace {
 
-///   %s = addf (mulf %a, %b), %c   ==>   %s = math.fma %a, %b, %c
-///
-/// More exact, never less. It is done here and not left to LLVM's `contract` flag, because LLVM
-/// decides by uses and registers: then the same row could round differently in kernels for 1
-/// and for 12 rows, and a result would depend on what else is in the batch.
-struct FuseProductAndSum : OpRewritePattern<arith::AddFOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(arith::AddFOp add, PatternRewriter &rewriter) const override {
-    for (auto [product, summand] :
-         {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
-      auto mul = product.getDefiningOp<arith::MulFOp>();
-      if (!mul)
-        continue;
-      rewriter.replaceOpWithNewOp<math::FmaOp>(add, mul.getLhs(), mul.getRhs(), summand);
-      return success();
-    }
-    return rewriter.notifyMatchFailure(add, "no summand is a product");
-  }
-};
-
 struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
   using ExpandMathBase::ExpandMathBase;
 

@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ScanBody.h"
 #include "StreamEmitter.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -299,7 +300,7 @@ private:
 
 class Scan final : public Recurrence {
 public:
-  Scan(mega::ScanOp op, StreamFrame &frame) : Recurrence(frame), op(op) {
+  Scan(mega::ScanOp op, StreamFrame &frame) : Recurrence(frame), op(op), scan(op, b, kScanLanes) {
     maskPadding = true; // a body may make anything of zeros
   }
 
@@ -378,84 +379,15 @@ private:
   }
 
   LogicalResult body(ArrayRef<Value> inputs, SmallVector<Value> &states, Value &sum) override {
-    Block *block = op.getBody();
-    values.clear();
-    wide.clear();
-    for (auto [i, argument] : llvm::enumerate(block->getArguments())) {
-      Value value = i < inputs.size() ? inputs[i] : states[i - inputs.size()];
-      if (!argument.getType().isF32()) {
-        // Its f32 form is at hand; the rounded one goes away if nobody else asks.
-        wide[argument] = value;
-        value =
-            arith::TruncFOp::create(b, loc, VectorType::get({kScanLanes}, argument.getType()), value);
-      }
-      values[argument] = value;
-    }
-    for (Operation &inner : block->without_terminator())
-      if (failed(widen(&inner)))
-        return failure();
-    Operation *yield = block->getTerminator();
-    for (Value operand : yield->getOperands())
-      if (!lookup(operand))
-        return yield->emitOpError("yields a value of outside the body of mega.scan; make it one "
-                                  "of its inputs");
-    for (auto [i, state] : llvm::enumerate(states))
-      state = lookup(yield->getOperand(i));
-    sum = arith::AddFOp::create(b, loc, sum, lookup(yield->getOperands().back()),
-                                arith::FastMathFlags::contract);
-    return success();
-  }
-
-  /// The vector of a body's value; null for a value of outside.
-  Value lookup(Value value) {
-    Value &known = values[value];
-    if (!known)
-      if (auto constant = value.getDefiningOp<arith::ConstantOp>())
-        known = arith::ConstantOp::create(
-            b, loc,
-            SplatElementsAttr::get(VectorType::get({kScanLanes}, value.getType()),
-                                   constant.getValue()));
-    return known;
-  }
-
-  /// `inner`, a scalar op, for all lanes.
-  LogicalResult widen(Operation *inner) {
-    if (isa<arith::ConstantOp>(inner))
-      return success(); // when it is used
-    if (auto extend = dyn_cast<arith::ExtFOp>(inner))
-      if (Value value = wide.lookup(extend.getIn()); value && extend.getType().isF32()) {
-        values[extend.getResult()] = value;
-        return success();
-      }
-    if (!OpTrait::hasElementwiseMappableTraits(inner) || inner->getNumRegions() != 0)
-      return inner->emitOpError("has no form for vectors, which the body of mega.scan needs");
-    OperationState made(inner->getLoc(), inner->getName());
-    for (Value operand : inner->getOperands()) {
-      Value value = lookup(operand);
-      if (!value)
-        return inner->emitOpError("reads a value of outside the body of mega.scan; make it one "
-                                  "of its inputs");
-      made.operands.push_back(value);
-    }
-    for (Type type : inner->getResultTypes())
-      made.types.push_back(VectorType::get({kScanLanes}, type));
-    made.attributes = inner->getDiscardableAttrDictionary();
-    made.propertiesAttr = inner->getPropertiesAsAttribute();
-    Operation *op = b.create(made);
-    // Products and sums may become one operation, rounded once.
-    if (isa<arith::MulFOp, arith::AddFOp, arith::SubFOp>(op)) {
-      auto flags = cast<arith::ArithFastMathInterface>(op).getFastMathFlagsAttr().getValue();
-      op->setAttr("fastmath", arith::FastMathFlagsAttr::get(
-                                  b.getContext(), flags | arith::FastMathFlags::contract));
-    }
-    for (auto [from, to] : llvm::zip(inner->getResults(), op->getResults()))
-      values[from] = to;
+    FailureOr<Value> read = scan.emit(inputs, states);
+    if (failed(read))
+      return failure();
+    sum = arith::AddFOp::create(b, loc, sum, *read, arith::FastMathFlags::contract);
     return success();
   }
 
   mega::ScanOp op;
-  llvm::DenseMap<Value, Value> values; ///< of the body, as vectors
-  llvm::DenseMap<Value, Value> wide;   ///< the f32 form of narrower arguments
+  ScanBody scan;
 };
 
 } // namespace

@@ -69,26 +69,6 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
   }
 };
 
-///   %s = addf (mulf %a, %b), %c   ==>   %s = math.fma %a, %b, %c
-///
-/// As on a CPU, and for the same reason: neither LLVM nor ptxas is left the choice, so every variant
-/// of a kernel rounds alike.
-struct FuseProductAndSum : OpRewritePattern<arith::AddFOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(arith::AddFOp add, PatternRewriter &rewriter) const override {
-    for (auto [product, summand] :
-         {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
-      auto mul = product.getDefiningOp<arith::MulFOp>();
-      if (!mul)
-        continue;
-      rewriter.replaceOpWithNewOp<math::FmaOp>(add, mul.getLhs(), mul.getRhs(), summand);
-      return success();
-    }
-    return rewriter.notifyMatchFailure(add, "no summand is a product");
-  }
-};
-
 struct ExpandGpuMath : impl::ExpandGpuMathBase<ExpandGpuMath> {
   using ExpandGpuMathBase::ExpandGpuMathBase;
 

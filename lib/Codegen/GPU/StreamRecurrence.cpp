@@ -15,6 +15,8 @@
 
 #include "StreamKernel.h"
 
+#include "../Common/ScanBody.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -431,7 +433,7 @@ private:
 
 class Scan final : public Recurrence {
 public:
-  Scan(mega::ScanOp op, StreamKernel &frame) : Recurrence(frame), op(op) {
+  Scan(mega::ScanOp op, StreamKernel &frame) : Recurrence(frame), op(op), scan(op, b, 0) {
     maskPadding = true; // a body may make anything of zeros
   }
 
@@ -516,75 +518,15 @@ private:
   }
 
   LogicalResult body(ArrayRef<Value> inputs, SmallVector<Value> &states, Value &sum) override {
-    Block *block = op.getBody();
-    values.clear();
-    wide.clear();
-    for (auto [i, argument] : llvm::enumerate(block->getArguments())) {
-      Value value = i < inputs.size() ? inputs[i] : states[i - inputs.size()];
-      if (!argument.getType().isF32()) {
-        // Its f32 form is at hand; the rounded one goes away if nobody else asks.
-        wide[argument] = value;
-        value = arith::TruncFOp::create(b, loc, argument.getType(), value);
-      }
-      values[argument] = value;
-    }
-    for (Operation &inner : block->without_terminator())
-      if (failed(copy(&inner)))
-        return failure();
-    Operation *yield = block->getTerminator();
-    for (Value operand : yield->getOperands())
-      if (!lookup(operand))
-        return yield->emitOpError("yields a value of outside the body of mega.scan; make it one "
-                                  "of its inputs");
-    for (auto [i, state] : llvm::enumerate(states))
-      state = lookup(yield->getOperand(i));
-    Value read = lookup(yield->getOperands().back());
-    sum = sum ? arith::AddFOp::create(b, loc, sum, read, arith::FastMathFlags::contract) : read;
-    return success();
-  }
-
-  /// The copy of a body's value; null for a value of outside.
-  Value lookup(Value value) {
-    Value &known = values[value];
-    if (!known)
-      if (auto constant = value.getDefiningOp<arith::ConstantOp>())
-        known = b.clone(*constant)->getResult(0);
-    return known;
-  }
-
-  LogicalResult copy(Operation *inner) {
-    if (isa<arith::ConstantOp>(inner))
-      return success(); // when it is used
-    if (auto extend = dyn_cast<arith::ExtFOp>(inner))
-      if (Value value = wide.lookup(extend.getIn()); value && extend.getType().isF32()) {
-        values[extend.getResult()] = value;
-        return success();
-      }
-    if (!OpTrait::hasElementwiseMappableTraits(inner) || inner->getNumRegions() != 0)
-      return inner->emitOpError("has no form for lanes, which the body of mega.scan needs");
-    IRMapping mapping;
-    for (Value operand : inner->getOperands()) {
-      Value value = lookup(operand);
-      if (!value)
-        return inner->emitOpError("reads a value of outside the body of mega.scan; make it one "
-                                  "of its inputs");
-      mapping.map(operand, value);
-    }
-    Operation *made = b.clone(*inner, mapping);
-    // Products and sums may become one operation, rounded once.
-    if (isa<arith::MulFOp, arith::AddFOp, arith::SubFOp>(made)) {
-      auto flags = cast<arith::ArithFastMathInterface>(made).getFastMathFlagsAttr().getValue();
-      made->setAttr("fastmath", arith::FastMathFlagsAttr::get(
-                                    b.getContext(), flags | arith::FastMathFlags::contract));
-    }
-    for (auto [from, to] : llvm::zip(inner->getResults(), made->getResults()))
-      values[from] = to;
+    FailureOr<Value> read = scan.emit(inputs, states);
+    if (failed(read))
+      return failure();
+    sum = sum ? arith::AddFOp::create(b, loc, sum, *read, arith::FastMathFlags::contract) : *read;
     return success();
   }
 
   mega::ScanOp op;
-  llvm::DenseMap<Value, Value> values; ///< of the body
-  llvm::DenseMap<Value, Value> wide;   ///< the f32 form of narrower arguments
+  ScanBody scan;
 };
 
 } // namespace

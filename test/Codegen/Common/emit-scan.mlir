@@ -83,7 +83,7 @@ func.func @no_vector_form(%x: tensor<?x?x32xf32>, %h: tensor<?x32x2xf32>) -> ten
       -> (tensor<?x?x32xf32>) {
     %o, %s = mega.scan init(%xi : tensor<?x?x32xf32>) states(%hi : tensor<?x32x2xf32>) maps [] {
     ^bb0(%hd: f32):
-      // expected-error @below {{'vector.broadcast' op has no form for vectors}}
+      // expected-error @below {{'vector.broadcast' op has no form in a kernel}}
       %v = vector.broadcast %hd : f32 to vector<4xf32>
       %e = vector.extract %v[0] : f32 from vector<4xf32>
       mega.scan_yield %hd, %e : f32, f32

@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/PatternMatch.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -34,5 +35,27 @@ inline mlir::InFlightDiagnostic emitNeedsLibrary(mlir::Operation *op) {
   return op->emitOpError("has no form in a kernel, which cannot call a library; exp, log, tanh, "
                          "erf and sqrt have one");
 }
+
+///   %s = addf (mulf %a, %b), %c   ==>   %s = math.fma %a, %b, %c
+///
+/// More exact, never less. It is done here and not left to LLVM's `contract` flag (or to ptxas),
+/// because they decide by uses and registers: then the same row could round differently in kernels
+/// for 1 and for 12 rows, and a result would depend on what else is in the batch.
+struct FuseProductAndSum : mlir::OpRewritePattern<mlir::arith::AddFOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  mlir::LogicalResult matchAndRewrite(mlir::arith::AddFOp add,
+                                      mlir::PatternRewriter &rewriter) const override {
+    for (auto [product, summand] :
+         {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
+      auto mul = product.getDefiningOp<mlir::arith::MulFOp>();
+      if (!mul)
+        continue;
+      rewriter.replaceOpWithNewOp<mlir::math::FmaOp>(add, mul.getLhs(), mul.getRhs(), summand);
+      return mlir::success();
+    }
+    return rewriter.notifyMatchFailure(add, "no summand is a product");
+  }
+};
 
 } // namespace otodus
