@@ -17,9 +17,6 @@ FailureOr<func::FuncOp> emitGpuAccumulationKernel(mega::GroupOp group, ModuleOp 
     // Only the loss has results that somebody may not want.
     if (!isa<mega::LinearCrossEntropyOp>(op) && group.getNumResults() != op->getNumResults())
       return op->emitOpError("expects a reader of each of its results in front of its group");
-    for (Value operand : op->getOperands())
-      if (getElementTypeOrSelf(operand.getType()).isBF16())
-        return op->emitOpError("has kernels for f32 alone, but got ") << operand.getType();
     if (auto norm = dyn_cast<mega::TimestepNormGradientOp>(op))
       return emitGpuTimestepNormGradient(kernel, norm, chip);
     if (auto cema = dyn_cast<mega::CemaGradientOp>(op))

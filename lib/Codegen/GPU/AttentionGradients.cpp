@@ -7,11 +7,12 @@
 //   dQ = dS K    dK = dSᵀ Q    dV = Pᵀ dO
 //
 // A block has 64 rows or 64 keys of one head and walks the other ones 64 at a time. All products
-// are register tiles of fused multiply-adds (ProductFma.cpp). Values have many more features than
-// keys, so operands are never in shared memory as a whole: S and dP bring 32 features of both sides
-// at a time, dQ, dK and dV 64 columns of the right one, through a ring of two stages. What a block
-// sums up, at most 256 columns, stays in registers; further columns are other blocks', which
-// compute S again.
+// are register tiles: of fused multiply-adds in f32 (ProductFma.cpp), of mma.sync in bf16
+// (ProductMma.cpp), for which P and dS are rounded; everything between the products is f32. Values
+// have many more features than keys, so operands are never in shared memory as a whole: S and dP
+// bring 128 or 64 bytes of features of both sides at a time, dQ, dK and dV 256 bytes of columns of
+// the right one, through a ring of two stages. What a block sums up, at most 256 columns, stays in
+// registers; further columns are other blocks', which compute S again.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,6 +27,7 @@
 #include "Codegen/Common/Schedules.h"
 
 #include <limits>
+#include <map>
 
 using namespace mlir;
 
@@ -34,13 +36,8 @@ namespace {
 
 constexpr int64_t kThreads = 256;
 constexpr int64_t kTile = 64;                    ///< rows or keys of a block, and of a step
-constexpr int64_t kTerms = 32, kPitch = 36;      ///< features of a stage; from line to line of it
-constexpr int64_t kSlice = 64, kSlicePitch = 68; ///< columns of a stage of the right side
-constexpr int64_t kStage = 2 * kTile * kPitch;
 constexpr int64_t kColumns = 256; ///< columns of a sum that a block's registers hold
 constexpr int64_t kCopiedSlots = 16;
-
-static_assert(kStage >= kTile * kSlicePitch, "a stage holds either kind of operand");
 
 int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
@@ -53,11 +50,17 @@ struct Chunk {
     heads = type.getDimSize(2);
     dz = padded(type.getDimSize(3));
     dv = padded(valueFeatures);
+    element = type.getElementType();
   }
-  /// From one sequence's state to the next: states start at multiples of 64 bytes.
-  int64_t stateStride(int64_t features) const { return (slots * heads * features + 15) / 16 * 16; }
+  /// From one sequence's state to the next, in elements of `type`: states start at multiples of 64
+  /// bytes. Gradients of states are f32 whatever the states are.
+  int64_t stateStride(int64_t features, Type type) const {
+    int64_t unit = 4 * elementsOf16Bytes(type);
+    return (slots * heads * features + unit - 1) / unit * unit;
+  }
 
   int64_t slots, heads, dz, dv;
+  Type element; ///< of keys, values and rows
 };
 
 /// A kernel for one op, and the products of its block.
@@ -66,7 +69,16 @@ public:
   using Pointer = llvm::function_ref<Value(Value)>;
 
   Frame(KernelEmitter &kernel, Chunk chunk)
-      : kernel(kernel), chunk(chunk), b(kernel.b), loc(kernel.loc), s(b, loc) {}
+      : kernel(kernel), chunk(chunk), b(kernel.b), loc(kernel.loc), s(b, loc),
+        mma(chunk.element.isBF16()), wide(elementsOf16Bytes(chunk.element)) {
+    // As many bytes of a line for either type, where the widths have them.
+    terms = mma && chunk.dz % 64 == 0 && chunk.dv % 64 == 0 ? 64 : 32;
+    slice = mma ? 128 : 64;
+    // 16 bytes between lines: eight that are read together meet no bank twice.
+    linePitch = terms + wide;
+    slicePitch = slice + wide;
+    stage = std::max(2 * kTile * linePitch, kTile * slicePitch);
+  }
 
   SmallVector<Value> open(ArrayRef<OpFoldResult> extents) {
     SmallVector<OpFoldResult> zeros(extents.size(), b.getIndexAttr(0)),
@@ -83,15 +95,20 @@ public:
   }
   /// The ring and the register tiles, at the start of the block's body.
   void prepareProducts() {
-    ring = s.shared(2 * kStage, b.getF32Type());
-    scores = s.shared(kTile * pitch(), b.getF32Type());
-    OperandTiles lines{kTile, kPitch, kTile, kPitch, false};
-    square = makeFmaTile(kTile, kTile, kTerms, lines, kThreads, s);
-    OperandTiles slices{kTile, pitch(), kTile, kSlicePitch, true};
-    for (int64_t width : {kLanes, kSlice})
-      slice[width / kLanes - 1] = makeFmaTile(kTile, width, kTile, slices, kThreads, s);
+    Type f32 = b.getF32Type();
+    ring = s.shared(2 * stage, chunk.element, "operands0");
+    results = s.shared(kTile * accumulatorPitch(slice), f32, "sums");
+    scores = s.shared(kTile * pitch(), f32);
+    factors = mma ? s.shared(kTile * factorPitch(), chunk.element) : scores;
+    auto make = mma ? makeMmaTile : makeFmaTile;
+    square = make(kTile, kTile, terms, {kTile, linePitch, kTile, linePitch}, kThreads, s);
+    OperandTiles slices{kTile, factorPitch(), kTile, slicePitch, true};
+    for (int64_t width = kLanes; width <= slice; width *= 2)
+      sliceTiles[width] = make(kTile, width, kTile, slices, kThreads, s);
   }
   static int64_t pitch() { return accumulatorPitch(kTile); }
+  /// Between lines of the left side of a sum.
+  int64_t factorPitch() const { return mma ? kTile + wide : pitch(); }
 
   /// Slots of the open chunk that are filled before the call.
   Value openSlots(Value position, Value sequence) {
@@ -109,8 +126,8 @@ public:
     return s.add(s.mul(sequence, stride),
                  s.mul(s.add(s.mul(head, padded(chunk.slots)), slot), features));
   }
-  Value stateAt(Value sequence, Value head, Value slot, int64_t features) {
-    return s.add(s.mul(sequence, chunk.stateStride(features)),
+  Value stateAt(Value sequence, Value head, Value slot, int64_t features, Type type) {
+    return s.add(s.mul(sequence, chunk.stateStride(features, type)),
                  s.mul(s.add(s.mul(slot, chunk.heads), head), features));
   }
   /// Parameter for a result of the op, all of which are read (AccumulationKernel.cpp).
@@ -122,11 +139,11 @@ public:
 
   /// Starts to copy `lines` lines of `inner` elements to the ring, from element `slot` on.
   void copy(Value slot, int64_t pitch, int64_t lines, int64_t inner, Value column, Pointer line) {
-    int64_t perLine = inner / 4;
+    int64_t perLine = inner / wide;
     s.loop(s.thread(), s.index(lines * perLine), s.index(kThreads), [&](Value piece) {
-      Value number = s.div(piece, perLine), at = s.mul(s.rem(piece, perLine), 4);
+      Value number = s.div(piece, perLine), at = s.mul(s.rem(piece, perLine), wide);
       Value to = s.add(slot, s.add(s.mul(number, pitch), at));
-      Value from = s.offset(line(number), s.mul(s.add(column, at), 4));
+      Value from = s.offset(line(number), s.mul(s.add(column, at), 16 / wide));
       NVVM::CpAsyncOp::create(
           b, loc, s.sharedPointer(ring, to), from, b.getI32IntegerAttr(16),
           NVVM::LoadCacheModifierKindAttr::get(b.getContext(), NVVM::LoadCacheModifierKind::CG),
@@ -140,28 +157,28 @@ public:
     s.barrier();
   }
 
-  /// into[i][j] = Σ over `terms` features of left[i] right[j]. Pointers are to lines. Ends without
+  /// into[i][j] = Σ over `features` of left[i] right[j]. Pointers are to lines. Ends without
   /// a barrier for `into`; the ring is free.
-  void multiply(int64_t terms, Pointer left, Pointer right, Value into) {
+  void multiply(int64_t features, Pointer left, Pointer right, Value into) {
     auto fill = [&](Value step, Value slot) {
-      Value column = s.mul(step, kTerms);
-      copy(slot, kPitch, kTile, kTerms, column, left);
-      copy(s.add(slot, kTile * kPitch), kPitch, kTile, kTerms, column, right);
+      Value column = s.mul(step, terms);
+      copy(slot, linePitch, kTile, terms, column, left);
+      copy(s.add(slot, kTile * linePitch), linePitch, kTile, terms, column, right);
       commit();
     };
     fill(s.index(0), s.index(0));
     auto loop =
-        scf::ForOp::create(b, loc, s.index(0), s.index(terms / kTerms), s.index(1), square->zero());
+        scf::ForOp::create(b, loc, s.index(0), s.index(features / terms), s.index(1), square->zero());
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(loop.getBody());
       Value step = loop.getInductionVar(), next = s.add(step, 1);
       landed();
-      s.when(s.less(next, s.index(terms / kTerms)),
-             [&] { fill(next, s.mul(s.rem(next, 2), kStage)); });
-      Value slot = s.mul(s.rem(step, 2), kStage);
+      s.when(s.less(next, s.index(features / terms)),
+             [&] { fill(next, s.mul(s.rem(next, 2), stage)); });
+      Value slot = s.mul(s.rem(step, 2), stage);
       SmallVector<Value> sums = square->accumulate(
-          s.sharedPointer(ring, slot), s.sharedPointer(ring, s.add(slot, kTile * kPitch)),
+          s.sharedPointer(ring, slot), s.sharedPointer(ring, s.add(slot, kTile * linePitch)),
           loop.getRegionIterArgs());
       scf::YieldOp::create(b, loc, sums);
     }
@@ -170,28 +187,30 @@ public:
   }
 
   /// Slices of `columns` columns: their widths.
-  static SmallVector<int64_t> slicesOf(int64_t columns) {
-    SmallVector<int64_t> widths(columns / kSlice, kSlice);
-    if (columns % kSlice)
-      widths.push_back(columns % kSlice);
+  SmallVector<int64_t> slicesOf(int64_t columns) const {
+    SmallVector<int64_t> widths;
+    for (int64_t width = slice; width >= kLanes; width /= 2)
+      for (; columns >= width; columns -= width)
+        widths.push_back(width);
     return widths;
   }
-  RegisterTile &sliceTile(int64_t width) { return *slice[width / kLanes - 1]; }
+  RegisterTile &sliceTile(int64_t width) { return *sliceTiles[width]; }
   SmallVector<Value> zeroSums(int64_t columns) {
     SmallVector<Value> sums;
     for (int64_t width : slicesOf(columns))
       llvm::append_range(sums, sliceTile(width).zero());
     return sums;
   }
-  /// sums[i][n] += Σ over 64 j of scores[i][j] right[j][n]. The ring and `scores` are free after
-  /// it.
+  /// sums[i][n] += Σ over 64 j of factors[i][j] right[j][n]. The ring, `scores` and `factors` are
+  /// free after it.
   SmallVector<Value> accumulate(int64_t columns, Value firstColumn, Pointer right,
                                 ValueRange sums) {
     SmallVector<int64_t> widths = slicesOf(columns);
     SmallVector<Value> next;
+    int64_t filled = 0; // columns
     auto fill = [&](int64_t i) {
-      copy(s.index(i % 2 * kStage), kSlicePitch, kTile, widths[i], s.add(firstColumn, i * kSlice),
-           right);
+      copy(s.index(i % 2 * stage), slicePitch, kTile, widths[i], s.add(firstColumn, filled), right);
+      filled += widths[i];
       commit();
     };
     fill(0);
@@ -201,8 +220,8 @@ public:
         fill(i + 1);
       size_t count = sliceTile(width).zero().size();
       llvm::append_range(next,
-                         sliceTile(width).accumulate(s.sharedPointer(scores, s.index(0)),
-                                                     s.sharedPointer(ring, s.index(i % 2 * kStage)),
+                         sliceTile(width).accumulate(s.sharedPointer(factors, s.index(0)),
+                                                     s.sharedPointer(ring, s.index(i % 2 * stage)),
                                                      sums.slice(next.size(), count)));
     }
     s.barrier();
@@ -212,25 +231,28 @@ public:
   void eachSum(int64_t columns, ValueRange sums, Value lines,
                function_ref<void(Value, Value, Value)> body) {
     size_t taken = 0;
-    for (auto [i, width] : llvm::enumerate(slicesOf(columns))) {
+    int64_t first = 0, resultPitch = accumulatorPitch(slice);
+    for (int64_t width : slicesOf(columns)) {
       size_t count = sliceTile(width).zero().size();
-      sliceTile(width).store(sums.slice(taken, count), {scores, pitch()});
+      sliceTile(width).store(sums.slice(taken, count), {results, resultPitch});
       taken += count;
       s.barrier();
       int64_t perLine = width / 4;
       s.loop(s.thread(), s.mul(lines, perLine), s.index(kThreads), [&](Value piece) {
         Value line = s.div(piece, perLine), at = s.mul(s.rem(piece, perLine), 4);
-        Value v = s.load(scores, s.add(s.mul(line, pitch()), at), 4, true);
-        body(line, s.add(at, int64_t(i) * kSlice), v);
+        Value v = s.load(results, s.add(s.mul(line, resultPitch), at), 4, true);
+        body(line, s.add(at, first), v);
       });
       s.barrier();
+      first += width;
     }
   }
-  /// Runs `body(i, j, offset in scores)` for all 64 x 64 of them.
-  void eachScore(function_ref<void(Value, Value, Value)> body) {
+  /// factors[i][j] = body(i, j, offset in scores) for all 64 x 64 of them.
+  void eachScore(function_ref<Value(Value, Value, Value)> body) {
     s.loop(s.thread(), s.index(kTile * kTile), s.index(kThreads), [&](Value number) {
       Value i = s.div(number, kTile), j = s.rem(number, kTile);
-      body(i, j, s.add(s.mul(i, pitch()), j));
+      Value v = body(i, j, s.add(s.mul(i, pitch()), j));
+      store(v, factors, s.add(s.mul(i, factorPitch()), j));
     });
   }
 
@@ -245,7 +267,18 @@ public:
     return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, x, y);
   }
   Value max(Value x, Value y) { return arith::MaxUIOp::create(b, loc, x, y); }
-  Value load(Value memref, Value at) { return s.load(memref, at, 1, false); }
+  /// One element, as f32.
+  Value load(Value memref, Value at) {
+    Value v = s.load(memref, at, 1, false);
+    return v.getType().isBF16() ? Value(arith::ExtFOp::create(b, loc, b.getF32Type(), v)) : v;
+  }
+  void store(Value v, Value memref, Value at) {
+    Type element = getElementTypeOrSelf(memref.getType());
+    auto type = dyn_cast<VectorType>(v.getType());
+    if (element.isBF16())
+      v = arith::TruncFOp::create(b, loc, type ? Type(type.clone(element)) : element, v);
+    s.store(v, memref, at);
+  }
   Value equal(Value x, Value y) {
     return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, x, y);
   }
@@ -255,9 +288,14 @@ public:
   OpBuilder &b;
   Location loc;
   SimtBuilder s;
-  Value ring, scores;
-  std::unique_ptr<RegisterTile> square;   ///< 64 x 64, 32 terms
-  std::unique_ptr<RegisterTile> slice[2]; ///< 64 x 32 and 64 x 64, 64 terms
+  bool mma;
+  int64_t wide;                     ///< elements in 16 bytes
+  int64_t terms, linePitch;         ///< features of a stage; from line to line of it
+  int64_t slice, slicePitch, stage; ///< the same of columns of a right side; elements of a stage
+  Value ring, results;    ///< operands of products; columns of sums where these were
+  Value scores, factors;  ///< f32; what becomes of them, in the type of the operands
+  std::unique_ptr<RegisterTile> square;                        ///< 64 x 64, `terms` terms
+  std::map<int64_t, std::unique_ptr<RegisterTile>> sliceTiles; ///< 64 x their width, 64 terms
 };
 
 //===----------------------------------------------------------------------===//
@@ -278,11 +316,13 @@ LogicalResult emitPanels(KernelEmitter &kernel, mega::ChunkPanelsOp op) {
   for (auto [from, to, features, type] :
        {std::tuple(keys, keyRows, f.chunk.dz, Type(op.getKeyRows().getType())),
         std::tuple(values, valueRows, f.chunk.dv, Type(op.getValueColumns().getType()))}) {
-    int64_t perLine = features / 4;
+    int64_t wide = f.wide, perLine = features / wide;
     s.loop(s.thread(), s.mul(count, perLine), s.index(kThreads),
            [&, from = from, to = to, features = features, type = type](Value piece) {
-             Value slot = s.add(first, s.div(piece, perLine)), at = s.mul(s.rem(piece, perLine), 4);
-             Value v = s.load(from, s.add(f.stateAt(sequence, head, slot, features), at), 4, true);
+             Value slot = s.add(first, s.div(piece, perLine));
+             Value at = s.mul(s.rem(piece, perLine), wide);
+             Value stateAt = f.stateAt(sequence, head, slot, features, f.chunk.element);
+             Value v = s.load(from, s.add(stateAt, at), wide, true);
              s.store(v, to, s.add(f.panelAt(sequence, head, slot, features, type), at));
            });
   }
@@ -426,17 +466,17 @@ LogicalResult emitQueryGradient(KernelEmitter &kernel, mega::ChunkQueryGradientO
     tileFirst = loop.getInductionVar();
     f.multiply(f.chunk.dz, queries, keysOf, f.scores);
     f.multiply(f.chunk.dv, gradients, valuesOf, grads);
-    f.eachScore([&](Value row, Value key, Value at) {
+    f.eachScore([&](Value row, Value key, Value at) -> Value {
       Value e = f.exp(f.subf(f.load(f.scores, at), f.load(maxima, row)));
       Value p = f.select(isSeen(row, key), e, s.f32(0));
-      s.store(f.mulf(p, f.subf(f.load(grads, at), f.load(dot, row))), f.scores, at);
+      return f.mulf(p, f.subf(f.load(grads, at), f.load(dot, row)));
     });
     scf::YieldOp::create(b, loc,
                          f.accumulate(columns, firstColumn, keysOf, loop.getRegionIterArgs()));
   }
   f.eachSum(columns, loop.getResults(), limit, [&](Value row, Value column, Value v) {
     Value to = f.headAt(s.add(firstRow, row), head, op.getDquery().getType());
-    s.store(v, dq, s.add(to, s.add(firstColumn, column)));
+    f.store(v, dq, s.add(to, s.add(firstColumn, column)));
   });
   f.close({{formats::Symbol::Batch, 1, 1},
            {formats::Symbol::One, f.chunk.heads, 1},
@@ -506,7 +546,7 @@ private:
     Value lastKey = s.sub(filled, s.index(1)), lastStep = s.sub(length, s.index(1));
     auto keyOf = [&](Value line) { return s.min(s.add(first, line), lastKey); };
     auto keyLine = [&](Value line) {
-      return s.globalPointer(keys, stateAt(sequence, head, keyOf(line), chunk.dz));
+      return s.globalPointer(keys, stateAt(sequence, head, keyOf(line), chunk.dz, chunk.element));
     };
     auto valueLine = [&](Value line) {
       return s.globalPointer(valueRows, panelAt(sequence, head, keyOf(line), chunk.dv,
@@ -540,7 +580,7 @@ private:
       multiply(chunk.dz, keyLine, queryLine, scores);
       if (isKeys)
         multiply(chunk.dv, valueLine, gradientLine, grads);
-      eachScore([&](Value key, Value row, Value at) {
+      eachScore([&](Value key, Value row, Value at) -> Value {
         Value step = s.add(tileFirst, row);
         Value seen = arith::AndIOp::create(b, loc, s.less(step, length),
                                            atMost(s.add(first, key), s.add(before, step)));
@@ -548,7 +588,7 @@ private:
         v = select(seen, v, s.f32(0));
         if (isKeys)
           v = mulf(v, subf(load(grads, at), load(rowDots, row)));
-        s.store(v, scores, at);
+        return v;
       });
       Pointer right = isKeys ? Pointer(queryLine) : Pointer(gradientLine);
       scf::YieldOp::create(b, loc,
@@ -559,7 +599,7 @@ private:
     Value count = s.min(s.index(kTile), s.sub(filled, first));
     eachSum(columns, loop.getResults(), count, [&](Value line, Value column, Value v) {
       Value slot = s.add(first, line), at = s.add(firstColumn, column);
-      Value inState = s.add(stateAt(sequence, head, slot, features), at);
+      Value inState = s.add(stateAt(sequence, head, slot, features, b.getF32Type()), at);
       auto later = scf::IfOp::create(b, loc, TypeRange{v.getType()}, s.less(slot, still),
                                      /*withElseRegion=*/true);
       {
@@ -575,7 +615,7 @@ private:
       s.store(later.getResult(0), state, inState);
       b.setInsertionPointToStart(old.elseBlock());
       Value row = s.add(s.mul(sequence, length), s.sub(slot, before));
-      s.store(later.getResult(0), rows, s.add(headAt(row, head, type), at));
+      store(later.getResult(0), rows, s.add(headAt(row, head, type), at));
     });
   }
 

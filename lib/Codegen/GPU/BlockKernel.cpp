@@ -89,7 +89,19 @@ Value BlockKernel::select(Value condition, Value x, Value y) {
 }
 
 Value BlockKernel::load(Value memref, Value at, int64_t count) {
-  return s.load(memref, at, count, count > 1);
+  Value v = s.load(memref, at, count, count > 1);
+  if (!getElementTypeOrSelf(v.getType()).isBF16())
+    return v;
+  return arith::ExtFOp::create(b, loc, count > 1 ? Type(VectorType::get({count}, f32)) : f32, v);
+}
+
+void BlockKernel::store(Value v, Value memref, Value at) {
+  Type element = getElementTypeOrSelf(memref.getType());
+  if (element.isBF16()) {
+    auto type = dyn_cast<VectorType>(v.getType());
+    v = arith::TruncFOp::create(b, loc, type ? Type(type.clone(element)) : element, v);
+  }
+  s.store(v, memref, at);
 }
 
 SmallVector<Value>
@@ -135,11 +147,12 @@ void BlockKernel::addColumns(Value v, Value buffer, Value base, formats::Width w
 void BlockKernel::copyLines(Value shared, Value slot, int64_t pitch, int64_t lines, int64_t inner,
                             Value from,
                             function_ref<std::pair<Value, Value>(Value)> at) {
-  int64_t perLine = inner / 4, pieces = lines * perLine;
+  int64_t count = elementsOf16Bytes(getElementTypeOrSelf(from.getType()));
+  int64_t perLine = inner / count, pieces = lines * perLine;
   for (int64_t i = 0; i < pieces; i += threads_) {
     Value piece = s.add(s.thread(), i);
     auto copy = [&] {
-      Value line = s.div(piece, perLine), column = s.mul(s.rem(piece, perLine), 4);
+      Value line = s.div(piece, perLine), column = s.mul(s.rem(piece, perLine), count);
       auto [start, there] = at(line);
       Value bytes = there ? select(there, s.i32(16), s.i32(int64_t(0))) : Value();
       NVVM::CpAsyncOp::create(
@@ -188,8 +201,20 @@ BlockKernel::ring(Value steps, int64_t stages, ValueRange carried,
 // Outer products
 //===----------------------------------------------------------------------===//
 
-std::optional<OuterTile> OuterTile::make(int64_t rows, int64_t columns, int64_t threads) {
+std::optional<OuterTile> OuterTile::make(Type element, int64_t rows, int64_t columns,
+                                         int64_t threads, bool aAlongTerms) {
   std::optional<OuterTile> best;
+  if (element.isBF16()) {
+    if (!fitsMma(rows, columns, threads))
+      return std::nullopt;
+    best.emplace();
+    best->mma = true;
+    best->aAlongTerms = aAlongTerms;
+    best->rows = rows;
+    best->columns = columns;
+    best->perColumn = 2; // of a fragment
+    return best;
+  }
   int64_t bestLoads = 0;
   for (int64_t across = 1; across <= threads; across *= 2) {
     if (threads % across)
@@ -217,7 +242,16 @@ std::optional<OuterTile> OuterTile::make(int64_t rows, int64_t columns, int64_t 
   return best;
 }
 
+std::unique_ptr<RegisterTile> OuterTile::fragments(BlockKernel &k, int64_t aPitch, int64_t bPitch,
+                                                   int64_t terms) const {
+  OperandTiles layout{rows, aPitch, columns, bPitch, /*bAlongColumns=*/true};
+  layout.aAlongRows = !aAlongTerms;
+  return makeMmaTile(rows, columns, terms, layout, k.threads(), k.s);
+}
+
 SmallVector<Value> OuterTile::zero(BlockKernel &k) const {
+  if (mma)
+    return fragments(k, 0, 0, 0)->zero();
   return SmallVector<Value>(rowPieces * perRow * columnPieces, k.zeros(perColumn));
 }
 
@@ -225,6 +259,9 @@ SmallVector<Value> OuterTile::accumulate(BlockKernel &k, Value a, Value aAt, int
                                          Value bTile, Value bAt, int64_t bPitch, int64_t terms,
                                          ValueRange sums) const {
   SimtBuilder &s = k.s;
+  if (mma)
+    return fragments(k, aPitch, bPitch, terms)
+        ->accumulate(s.sharedPointer(a, aAt), s.sharedPointer(bTile, bAt), sums);
   Value x = s.rem(s.thread(), across), y = s.div(s.thread(), across);
   Value aBase = s.add(aAt, s.mul(y, perRow)), bBase = s.add(bAt, s.mul(x, perColumn));
   return k.reduce(s.index(0), s.index(terms), 1, sums, [&](Value term, ValueRange carried) {
@@ -245,6 +282,8 @@ SmallVector<Value> OuterTile::accumulate(BlockKernel &k, Value a, Value aAt, int
 void OuterTile::each(BlockKernel &k, ValueRange sums,
                      function_ref<void(Value, Value, Value)> body) const {
   SimtBuilder &s = k.s;
+  if (mma)
+    return fragments(k, 0, 0, 0)->each(sums, body);
   Value x = s.rem(s.thread(), across), y = s.div(s.thread(), across);
   for (int64_t i = 0; i < rowPieces * perRow; ++i) {
     Value row = s.add(s.mul(y, perRow), i / perRow * down * perRow + i % perRow);

@@ -12,7 +12,7 @@
 
 #pragma once
 
-#include "SimtBuilder.h"
+#include "ProductTile.h"
 
 #include "Codegen/Common/KernelEmitter.h"
 
@@ -52,8 +52,11 @@ public:
   mlir::Value element(mlir::Value vector, int64_t i); ///< of a scalar: itself
   mlir::Value equal(mlir::Value x, mlir::Value y);    ///< integers
   mlir::Value select(mlir::Value condition, mlir::Value x, mlir::Value y);
-  /// `count` consecutive elements from `at` on, a multiple of count; a scalar for count 1.
+  /// `count` consecutive elements from `at` on, a multiple of count; a scalar for count 1. bf16
+  /// becomes f32.
   mlir::Value load(mlir::Value memref, mlir::Value at, int64_t count = 1);
+  /// Stores v, rounded if `memref` is of bf16.
+  void store(mlir::Value v, mlir::Value memref, mlir::Value at);
 
   /// for i in [from, to) by step: carried = body(i, carried)
   llvm::SmallVector<mlir::Value>
@@ -65,8 +68,8 @@ public:
   void addColumns(mlir::Value v, mlir::Value buffer, mlir::Value base, formats::Width width,
                   mlir::Value column, int64_t count);
 
-  /// Starts copying `lines` pieces of `inner` elements, a multiple of 4, from `from` to shared
-  /// memory, rows `pitch` apart from `slot` on. `at`: where a line starts, and whether it is there
+  /// Starts copying `lines` pieces of `inner` elements, a multiple of 16 bytes, from `from` to
+  /// shared memory of the same type, rows `pitch` apart from `slot` on. `at`: where a line starts, and whether it is there
   /// (null: it is; zeros otherwise).
   void copyLines(mlir::Value shared, mlir::Value slot, int64_t pitch, int64_t lines, int64_t inner,
                  mlir::Value from,
@@ -92,15 +95,19 @@ private:
   int64_t threads_ = 0;
 };
 
-/// Sums of outer products: C[rows, columns] += A[terms, rows]ᵀ B[terms, columns], f32, in registers.
-/// Both operands lie in shared memory along what is not summed, so each is read 16 bytes at a time.
+/// Sums of outer products: C[rows, columns] += A[terms, rows]ᵀ B[terms, columns], in f32, in
+/// registers. Both operands lie in shared memory along what is not summed: f32 is read 16 bytes at a
+/// time for fused multiply-adds, bf16 by ldmatrix, transposed on the way, for mma.sync.
 class OuterTile {
 public:
-  /// Shares the tile out; nothing if `threads` cannot.
-  static std::optional<OuterTile> make(int64_t rows, int64_t columns, int64_t threads);
+  /// Shares the tile out; nothing if `threads` cannot. `aAlongTerms` (bf16 alone): A lies as
+  /// [rows][terms].
+  static std::optional<OuterTile> make(mlir::Type element, int64_t rows, int64_t columns,
+                                       int64_t threads, bool aAlongTerms = false);
 
   llvm::SmallVector<mlir::Value> zero(BlockKernel &k) const;
-  /// sums + the products of `terms` lines of A from `aAt` on, `aPitch` apart, and of B.
+  /// sums + the products of `terms` lines of A from `aAt` on, `aPitch` apart, and of B. bf16 takes
+  /// multiples of 16 terms.
   llvm::SmallVector<mlir::Value> accumulate(BlockKernel &k, mlir::Value a, mlir::Value aAt,
                                             int64_t aPitch, mlir::Value bTile, mlir::Value bAt,
                                             int64_t bPitch, int64_t terms,
@@ -110,9 +117,13 @@ public:
             llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body) const;
   /// Columns that `each` gives at once: 1, 2 or 4.
   int64_t count() const { return perColumn; }
-  int64_t registers() const { return rowPieces * perRow * columnPieces * perColumn; }
 
 private:
+  std::unique_ptr<RegisterTile> fragments(BlockKernel &k, int64_t aPitch, int64_t bPitch,
+                                          int64_t terms) const;
+
+  bool mma = false, aAlongTerms = false;
+  int64_t rows = 0, columns = 0;
   int64_t across = 0, down = 0; ///< threads along columns and rows
   int64_t perRow = 1, rowPieces = 1, perColumn = 1, columnPieces = 1;
 };

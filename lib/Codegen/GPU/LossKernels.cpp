@@ -8,7 +8,8 @@
 //   S = owned walkedᵀ        G = scale (softmax - [v = target])        sums += G walked  
 //
 // with the sums of the owned lines in registers. What does not fit there is shared out by columns;
-// every share computes the logits again.
+// every share computes the logits again. bf16 is multiplied by tensor cores, and so are the factors G,
+// which are rounded to it; all else is f32.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,8 +27,6 @@ namespace otodus::gpu {
 namespace {
 
 constexpr int64_t kTerms = 32;      ///< of a stage of the logits' product
-constexpr int64_t kStages = 3;
-constexpr int64_t kPitch = kTerms + 4; ///< so that eight lines read together meet no bank twice
 
 /// Lines of a matrix in global memory: rows of x or of W.
 struct Lines {
@@ -35,18 +34,47 @@ struct Lines {
   int64_t stride = 0;
 };
 
+/// How a block of the backward step does its part.
+struct Cut {
+  int64_t owned = 32, walked = 64; ///< lines
+  int64_t columns = 0;             ///< of the sums, which fill 64 registers of a thread
+  int64_t threads = 256;
+  int64_t part = 8, partStages = 2; ///< lines of a stage of the second product
+};
+
+Cut cutOf(formats::Width width, Type element) {
+  Cut cut;
+  if (!element.isBF16()) {
+    cut.columns = shareOf(width.padded(), 1024);
+    cut.threads = cut.columns > 512 ? 512 : 256;
+    return cut;
+  }
+  // Products are fast enough that every line brought in should meet many others.
+  cut.owned = 64;
+  cut.walked = 128;
+  cut.columns = shareOf(width.padded(), 512);
+  cut.threads = cut.columns > 256 ? 512 : 256;
+  cut.part = 16;
+  cut.partStages = 3;
+  // Tiles are multiples of 32, which four warps always share.
+  while (!fitsMma(cut.owned, cut.columns, cut.threads) && cut.threads > 128)
+    cut.threads /= 2;
+  return cut;
+}
+
 class Loss {
 public:
   Loss(BlockKernel &k, Value input, Value weight, Value targets)
       : k(k), s(k.s), b(k.b), loc(k.loc), width(widthOf(input.getType())),
         size(cast<RankedTensorType>(weight.getType()).getDimSize(0)),
-        targets(k.operand(targets)) {
+        targets(k.operand(targets)), element(getElementTypeOrSelf(input.getType())),
+        pad(elementsOf16Bytes(element)), pitch(kTerms + pad), stages(element.isBF16() ? 4 : 3) {
     KernelBuffer buffer;
     buffer.kind = "table";
     buffer.sources = {k.kernel.operandNumber(weight)};
     buffer.rows = {1, size};
     buffer.columns = width;
-    table = {k.kernel.parameter(buffer, k.f32), Value(), width.padded()};
+    table = {k.kernel.parameter(buffer, element), Value(), width.padded()};
     x = {k.operand(input), k.rows(), rowStrideOf(width, dtypeOf(input.getType()))};
   }
 
@@ -63,19 +91,20 @@ private:
   /// Leaves owned[firstOwned + i] · walked[firstWalked + j] in `scores`, and the block together.
   void product(const Lines &owned, Value firstOwned, int64_t ownedTile, const Lines &walked,
                Value firstWalked, int64_t walkedTile, Accumulator scores) {
-    int64_t slotA = ownedTile * kPitch, slotB = walkedTile * kPitch;
+    int64_t slotA = ownedTile * pitch, slotB = walkedTile * pitch;
     if (!ringA) {
-      ringA = s.shared(kStages * slotA, k.f32, "operands0.a");
-      ringB = s.shared(kStages * slotB, k.f32, "operands0.a");
-      OperandTiles layout{ownedTile, kPitch, walkedTile, kPitch, false, false};
-      registers = makeFmaTile(ownedTile, walkedTile, kTerms, layout, k.threads(), s);
+      ringA = s.shared(stages * slotA, element, "operands0.a");
+      ringB = s.shared(stages * slotB, element, "operands0.a");
+      OperandTiles layout{ownedTile, pitch, walkedTile, pitch};
+      auto make = element.isBF16() ? makeMmaTile : makeFmaTile;
+      registers = make(ownedTile, walkedTile, kTerms, layout, k.threads(), s);
     }
     SmallVector<Value> sums = k.ring(
-        s.index(width.padded() / kTerms), kStages, registers->zero(),
+        s.index(width.padded() / kTerms), stages, registers->zero(),
         [&](Value step, Value slot) {
           auto bring = [&](Value ring, int64_t size, int64_t lines, const Lines &from,
                            Value first) {
-            k.copyLines(ring, s.mul(slot, size), kPitch, lines, kTerms, from.memref,
+            k.copyLines(ring, s.mul(slot, size), pitch, lines, kTerms, from.memref,
                         [&](Value line) {
                           return std::pair(
                               s.add(lineAt(from, s.add(first, line)), s.mul(step, kTerms)),
@@ -109,6 +138,9 @@ private:
   formats::Width width;
   int64_t size;
   Value targets;
+  Type element;
+  int64_t pad, pitch; ///< 16 bytes between lines, so that eight of them meet no bank twice
+  int64_t stages;     ///< of the logits' product
   Lines table, x;
   Value ringA, ringB;
   std::unique_ptr<RegisterTile> registers;
@@ -189,37 +221,47 @@ LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
 
 LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
                              function_ref<void(Value, Value, Value, int64_t)> write) {
-  constexpr int64_t kOwned = 32, kWalked = 64, kPart = 8; // lines; of a stage of the second product
-  // 64 sums a thread.
-  int64_t padded = width.padded(), columns = shareOf(padded, 1024);
-  int64_t threads = columns > 512 ? 512 : 256, shares = padded / columns;
-  std::optional<OuterTile> tile = OuterTile::make(kOwned, columns, threads);
+  const Cut cut = cutOf(width, element);
+  const int64_t ownedTile = cut.owned, walkedTile = cut.walked, threads = cut.threads;
+  int64_t shares = width.padded() / cut.columns, columns = cut.columns;
+  // Tensor cores take either operand as it is written without conflicts.
+  const bool alongWalked = element.isBF16();
+  std::optional<OuterTile> tile =
+      OuterTile::make(element, ownedTile, columns, threads, alongWalked);
   if (!tile)
     return op->emitOpError("cannot share a tile of ")
-           << kOwned << " x " << columns << " among " << threads << " threads";
+           << ownedTile << " x " << columns << " among " << threads << " threads";
   Value count = plan.ownsRows ? k.rows() : s.index(size);
-  OpFoldResult tiles = b.getIndexAttr((size + kOwned - 1) / kOwned);
+  OpFoldResult tiles = b.getIndexAttr((size + ownedTile - 1) / ownedTile);
   if (plan.ownsRows)
-    tiles = s.div(s.add(count, kOwned - 1), kOwned);
+    tiles = s.div(s.add(count, ownedTile - 1), ownedTile);
   SmallVector<Value> block = k.open({tiles, b.getIndexAttr(shares)}, threads);
   Lines owned = plan.owned, walked = plan.walked;
   owned.count = count;
   walked.count = plan.ownsRows ? s.index(size) : k.rows();
-  Value first = s.mul(block[0], kOwned), firstColumn = s.mul(block[1], columns);
+  Value first = s.mul(block[0], ownedTile), firstColumn = s.mul(block[1], columns);
 
-  Accumulator scores{s.shared(kOwned * accumulatorPitch(kWalked), k.f32, "sums"),
-                     accumulatorPitch(kWalked)};
-  constexpr int64_t kGradientPitch = kOwned + 4;
-  Value gradients = s.shared(kWalked * kGradientPitch, k.f32); // [walked][owned]
-  int64_t slot = kPart * columns, stages = 2;
-  Value ring = s.shared(stages * slot, k.f32, "operands0.b");
+  Accumulator scores{s.shared(ownedTile * accumulatorPitch(walkedTile), k.f32, "sums"),
+                     accumulatorPitch(walkedTile)};
+  // G: [walked][owned], or the other way round.
+  const int64_t gradientPitch = (alongWalked ? walkedTile : ownedTile) + pad;
+  Value gradients = s.shared((alongWalked ? ownedTile : walkedTile) * gradientPitch, element);
+  auto gradientAt = [&](Value i, Value j) {
+    return alongWalked ? s.add(s.mul(i, gradientPitch), j) : s.add(s.mul(j, gradientPitch), i);
+  };
+  // Lines of which a thread reads 16 bytes at a time need no padding.
+  const int64_t linePitch = columns + (element.isBF16() ? pad : 0), slot = cut.part * linePitch;
+  Value ring = s.shared(cut.partStages * slot, element, "operands0.b");
   Value scale = k.load(plan.scalars, s.index(0));
 
   SmallVector<Value> sums = k.reduce(
-      s.index(0), walked.count, kWalked, tile->zero(k), [&](Value from, ValueRange carried) {
-        product(owned, first, kOwned, walked, from, kWalked, scores);
-        s.loop(s.thread(), s.index(kOwned * kWalked), s.index(threads), [&](Value at) {
-          Value i = s.rem(at, kOwned), j = s.div(at, kOwned), walk = s.add(from, j);
+      s.index(0), walked.count, walkedTile, tile->zero(k), [&](Value from, ValueRange carried) {
+        product(owned, first, ownedTile, walked, from, walkedTile, scores);
+        s.loop(s.thread(), s.index(ownedTile * walkedTile), s.index(threads), [&](Value at) {
+          Value i = s.rem(at, ownedTile), j = s.div(at, ownedTile);
+          if (alongWalked)
+            i = s.div(at, walkedTile), j = s.rem(at, walkedTile);
+          Value walk = s.add(from, j);
           Value own = s.add(first, i);
           Value row = plan.ownsRows ? own : walk, token = plan.ownsRows ? walk : own;
           Value known = s.min(row, s.sub(k.rows(), s.index(1))), target = k.load(targets, known);
@@ -230,23 +272,23 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
           Value counts = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, target,
                                                s.i32(int64_t(0)));
           counts = arith::AndIOp::create(b, loc, counts, s.less(walk, walked.count));
-          s.store(k.select(counts, k.mulf(p, scale), s.f32(0)), gradients,
-                  s.add(s.mul(j, kGradientPitch), i));
+          k.store(k.select(counts, k.mulf(p, scale), s.f32(0)), gradients, gradientAt(i, j));
         });
         s.barrier();
         return k.ring(
-            s.index(kWalked / kPart), stages, carried,
+            s.index(walkedTile / cut.part), cut.partStages, carried,
             [&](Value step, Value at) {
-              k.copyLines(ring, s.mul(at, slot), columns, kPart, columns, walked.memref,
+              k.copyLines(ring, s.mul(at, slot), linePitch, cut.part, columns, walked.memref,
                           [&](Value line) {
-                            Value number = s.add(from, s.add(s.mul(step, kPart), line));
+                            Value number = s.add(from, s.add(s.mul(step, cut.part), line));
                             return std::pair(s.add(lineAt(walked, number), firstColumn), Value());
                           });
             },
             [&](Value step, Value at, ValueRange before) {
-              return tile->accumulate(k, gradients, s.mul(step, kPart * kGradientPitch),
-                                      kGradientPitch, ring, s.mul(at, slot), columns, kPart,
-                                      before);
+              Value first = s.mul(step, cut.part), none = s.index(0);
+              Value own = alongWalked ? gradientAt(none, first) : gradientAt(first, none);
+              return tile->accumulate(k, gradients, own, gradientPitch, ring, s.mul(at, slot),
+                                      linePitch, cut.part, before);
             });
       });
   tile->each(k, sums, [&](Value line, Value column, Value v) {
@@ -261,16 +303,17 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
 LogicalResult Loss::inputGradient(mega::LossInputGradientOp op) {
   Backward plan{x, table, true, k.operand(op.getLogSum()), k.operand(op.getScalars())};
   Value dx = k.result(op.getDinput());
-  return backward(op, plan, {formats::Symbol::Rows, 1, 32},
+  return backward(op, plan, {formats::Symbol::Rows, 1, cutOf(width, element).owned},
                   [&](Value row, Value column, Value v, int64_t) {
-                    s.store(v, dx, s.add(k.rowAt(row, op.getDinput().getType()), column));
+                    k.store(v, dx, s.add(k.rowAt(row, op.getDinput().getType()), column));
                   });
 }
 
 LogicalResult Loss::weightGradient(mega::LossWeightGradientOp op) {
   Backward plan{table, x, false, k.operand(op.getLogSum()), k.operand(op.getScalars())};
   Value sum = k.operand(op.getDweight());
-  return backward(op, plan, {formats::Symbol::One, (size + 31) / 32, 1},
+  int64_t owned = cutOf(width, element).owned;
+  return backward(op, plan, {formats::Symbol::One, (size + owned - 1) / owned, 1},
                   [&](Value token, Value column, Value v, int64_t count) {
                     k.addColumns(v, sum, s.mul(token, width.logical()), width, column, count);
                   });

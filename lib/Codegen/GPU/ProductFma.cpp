@@ -22,7 +22,7 @@ class FmaTile final : public RegisterTile {
 public:
   FmaTile(int64_t rows, int64_t columns, int64_t terms, const OperandTiles &layout,
           int64_t threads, SimtBuilder &s)
-      : s(s), terms(terms), layout(layout), down(threads / kAcross), myRows(rows / down),
+      : RegisterTile(s), terms(terms), layout(layout), down(threads / kAcross), myRows(rows / down),
         myColumns(columns / kAcross) {
     x = s.rem(s.thread(), kAcross);
     y = s.div(s.thread(), kAcross);
@@ -78,11 +78,10 @@ public:
     return SmallVector<Value>(loop.getResults());
   }
 
-  void store(ValueRange sums, Accumulator c) override {
-    Value at = s.add(s.mul(y, c.pitch), x);
+  void each(ValueRange sums, function_ref<void(Value, Value, Value)> body) override {
     for (int64_t i = 0; i < myRows; ++i)
       for (int64_t j = 0; j < myColumns; ++j)
-        s.store(sums[i * myColumns + j], c.memref, s.add(at, i * down * c.pitch + j * kAcross));
+        body(s.add(y, i * down), s.add(x, j * kAcross), sums[i * myColumns + j]);
   }
 
   SmallVector<Value> scaleRows(ValueRange sums, Value factors) override {
@@ -98,7 +97,6 @@ public:
   }
 
 private:
-  SimtBuilder &s;
   int64_t terms;
   OperandTiles layout;
   int64_t down, myRows, myColumns;

@@ -34,7 +34,7 @@ class MmaTile final : public RegisterTile {
 public:
   MmaTile(int64_t rows, int64_t columns, int64_t terms, const OperandTiles &layout,
           int64_t threads, SimtBuilder &s)
-      : s(s), terms(terms), layout(layout) {
+      : RegisterTile(s), terms(terms), layout(layout) {
     auto [m, n] = splitWarps(rows, columns, threads);
     rowsOfWarp = rows / m;
     columnsOfWarp = columns / n;
@@ -42,8 +42,12 @@ public:
     firstColumn = s.mul(s.rem(s.warp(), n), columnsOfWarp);
     // Which 16 bytes each lane fetches for ldmatrix.
     Value lane = s.lane(), low = s.rem(lane, 16), high = s.div(lane, 16);
-    aLane = s.add(s.mul(s.add(firstRow, low), layout.aPitch * 2), s.mul(high, 16));
     Value eighth = s.rem(lane, 8), half = s.rem(s.div(lane, 8), 2);
+    if (layout.aAlongRows) // lines are terms; tiles are transposed on the way
+      aLane = s.add(s.mul(s.add(eighth, s.mul(high, 8)), layout.aPitch * 2),
+                    s.mul(s.add(firstRow, s.mul(half, 8)), 2));
+    else
+      aLane = s.add(s.mul(s.add(firstRow, low), layout.aPitch * 2), s.mul(high, 16));
     if (layout.bAlongColumns) // rows are terms; tiles are transposed on the way
       bLane = s.add(s.mul(s.add(eighth, s.mul(half, 8)), layout.bPitch * 2),
                     s.mul(s.add(firstColumn, s.mul(high, 8)), 2));
@@ -62,7 +66,9 @@ public:
     for (int64_t k = 0; k < terms; k += 16) {
       SmallVector<SmallVector<Value>> left, right;
       for (int64_t m = 0; m < rowsOfWarp; m += 16)
-        left.push_back(load(s.offset(aBase, m * layout.aPitch * 2 + k * 2), false));
+        left.push_back(layout.aAlongRows
+                           ? load(s.offset(aBase, k * layout.aPitch * 2 + m * 2), true)
+                           : load(s.offset(aBase, m * layout.aPitch * 2 + k * 2), false));
       for (int64_t n = 0; n < columnsOfWarp; n += 16)
         right.push_back(layout.bAlongColumns
                             ? load(s.offset(bBase, k * layout.bPitch * 2 + n * 2), true)
@@ -77,19 +83,16 @@ public:
     return c;
   }
 
-  void store(ValueRange sums, Accumulator c) override {
+  void each(ValueRange sums, function_ref<void(Value, Value, Value)> body) override {
     Value row = s.add(firstRow, s.div(s.lane(), 4));
     Value column = s.add(firstColumn, s.mul(s.rem(s.lane(), 4), 2));
-    Value at = s.add(s.mul(row, c.pitch), column);
     auto pair = VectorType::get({2}, s.b.getF32Type());
     size_t i = 0;
     for (int64_t m = 0; m < rowsOfWarp; m += 16)
       for (int64_t n = 0; n < columnsOfWarp; n += 8)
-        for (int64_t half = 0; half < 2; ++half, i += 2) {
-          Value v = vector::FromElementsOp::create(s.b, s.loc, pair,
-                                                   ValueRange{sums[i], sums[i + 1]});
-          s.store(v, c.memref, s.add(at, (m + 8 * half) * c.pitch + n));
-        }
+        for (int64_t half = 0; half < 2; ++half, i += 2)
+          body(s.add(row, m + 8 * half), s.add(column, n),
+               vector::FromElementsOp::create(s.b, s.loc, pair, ValueRange{sums[i], sums[i + 1]}));
   }
 
   SmallVector<Value> scaleRows(ValueRange sums, Value factors) override {
@@ -134,7 +137,6 @@ private:
       c[i] = LLVM::ExtractValueOp::create(s.b, s.loc, d, i);
   }
 
-  SimtBuilder &s;
   int64_t terms, rowsOfWarp = 0, columnsOfWarp = 0;
   OperandTiles layout;
   Value firstRow, firstColumn, aLane, bLane;

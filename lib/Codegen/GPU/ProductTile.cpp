@@ -108,6 +108,12 @@ Value swizzled(Value line, Value position, int64_t pitch, int64_t width, SimtBui
   return s.mul(piece, 16 / width);
 }
 
+void RegisterTile::store(ValueRange sums, Accumulator c) {
+  each(sums, [&](Value row, Value column, Value v) {
+    s.store(v, c.memref, s.add(s.mul(row, c.pitch), column));
+  });
+}
+
 FailureOr<Accumulator> emitProducts(ArrayRef<ProductTile> tiles, const ProductPlan &plan,
                                     Value limit, bool overlayC, SimtBuilder &s,
                                     TileEvaluator &values) {

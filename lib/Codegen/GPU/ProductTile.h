@@ -94,13 +94,18 @@ mlir::LogicalResult emitRoleProducts(llvm::ArrayRef<ProductTile> tiles, const Pr
 /// The register tile of a thread or warp: what a form does with operands in shared memory.
 class RegisterTile {
 public:
+  explicit RegisterTile(SimtBuilder &s) : s(s) {}
   virtual ~RegisterTile() = default;
   /// Sums, all zero.
   virtual llvm::SmallVector<mlir::Value> zero() = 0;
   /// sums + the products of the tiles at `a` and `b` (pointers to shared memory).
   virtual llvm::SmallVector<mlir::Value> accumulate(mlir::Value a, mlir::Value b,
                                                     mlir::ValueRange sums) = 0;
-  virtual void store(mlir::ValueRange sums, Accumulator c) = 0;
+  /// Calls `body(row, column, v)` for all of this thread's sums: v is a scalar, or a vector of
+  /// consecutive columns.
+  virtual void each(mlir::ValueRange sums,
+                    llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body) = 0;
+  void store(mlir::ValueRange sums, Accumulator c);
   /// True if `accumulate` only starts the work: its sums, and the operands it reads, are in use
   /// until `settle`.
   virtual bool runsAside() const { return false; }
@@ -111,18 +116,23 @@ public:
   }
   /// Every row of the sums times its element of `factors`, a flat f32 memref.
   virtual llvm::SmallVector<mlir::Value> scaleRows(mlir::ValueRange sums, mlir::Value factors) = 0;
+
+protected:
+  SimtBuilder &s;
 };
 
 /// Operand tiles in shared memory. Without a swizzle there are 16 bytes between rows, so that eight rows read
 /// together meet no bank twice.
 struct OperandTiles {
-  int64_t aRows = 0, aPitch = 0; ///< A: [rows][terms]
+  int64_t aRows = 0, aPitch = 0; ///< A: [rows][terms], or [terms][rows] if `aAlongRows`
   int64_t bRows = 0, bPitch = 0; ///< B: [columns][terms], or [terms][columns] if `bAlongColumns`
   bool bAlongColumns = false;
   /// Rows without padding; their 16-byte pieces change places as the hardware's 128- and 64-byte
   /// swizzles say.
   bool swizzled = false;
+  bool aAlongRows = false; ///< only for mma.sync
 };
+
 /// Where in its row of `pitch` elements of `width` bytes a piece from `position` on lies in such a tile.
 mlir::Value swizzled(mlir::Value line, mlir::Value position, int64_t pitch, int64_t width,
                      SimtBuilder &s);

@@ -36,7 +36,7 @@ class WgmmaTile final : public RegisterTile {
 public:
   WgmmaTile(int64_t rows, int64_t columns, int64_t terms, const OperandTiles &layout,
             int64_t threads, SimtBuilder &s)
-      : s(s), terms(terms), pitch(layout.aPitch * 2) {
+      : RegisterTile(s), terms(terms), pitch(layout.aPitch * 2) {
     auto [down, across] = splitGroups(rows, columns, threads);
     tiles = rows / kRows / down;
     columnsOfGroup = columns / across;
@@ -80,11 +80,10 @@ public:
     return done;
   }
 
-  void store(ValueRange sums, Accumulator c) override {
+  void each(ValueRange sums, function_ref<void(Value, Value, Value)> body) override {
     Value warp = s.rem(s.warp(), 4);
     Value row = s.add(s.add(firstRow, s.mul(warp, 16)), s.div(s.lane(), 4));
     Value column = s.add(firstColumn, s.mul(s.rem(s.lane(), 4), 2));
-    Value at = s.add(s.mul(row, c.pitch), column);
     auto pair = VectorType::get({2}, s.b.getF32Type());
     for (int64_t m = 0; m < tiles; ++m)
       for (int64_t n = 0; n < columnsOfGroup; n += 8)
@@ -93,7 +92,7 @@ public:
           Value x = LLVM::ExtractValueOp::create(s.b, s.loc, sums[m], i);
           Value y = LLVM::ExtractValueOp::create(s.b, s.loc, sums[m], i + 1);
           Value v = vector::FromElementsOp::create(s.b, s.loc, pair, ValueRange{x, y});
-          s.store(v, c.memref, s.add(at, (m * kRows + 8 * half) * c.pitch + n));
+          body(s.add(row, m * kRows + 8 * half), s.add(column, n), v);
         }
   }
 
@@ -140,7 +139,6 @@ private:
     return arith::AddIOp::create(s.b, s.loc, descriptor, step);
   }
 
-  SimtBuilder &s;
   int64_t terms, pitch, tiles = 0, columnsOfGroup = 0;
   Value firstRow, firstColumn;
   Type type;

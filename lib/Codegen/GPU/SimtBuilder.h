@@ -17,6 +17,11 @@ namespace otodus::gpu {
 
 inline constexpr int64_t kWarp = 32;
 
+/// Elements of f32 or bf16 in the 16 bytes that a thread moves at once.
+inline int64_t elementsOf16Bytes(mlir::Type element) {
+  return 128 / element.getIntOrFloatBitWidth();
+}
+
 class SimtBuilder {
 public:
   SimtBuilder(mlir::OpBuilder &b, mlir::Location loc);

@@ -13,11 +13,12 @@ namespace {
 
 constexpr int64_t kThreads = 256;
 
-/// sum[w] += Σ_rows x[w] factor[w]. A block owns 32 columns; 8 threads read a row's, 16 bytes each,
-/// and every 32nd row is one strand of the sum.
+/// sum[w] += Σ_rows x[w] factor[w]. A block owns 32 columns; some threads read a row's, 16 bytes
+/// each, and the others further rows: so many strands the sum has.
 LogicalResult emitColumnSum(BlockKernel &k, mega::ColumnSumOp op) {
   SimtBuilder &s = k.s;
-  constexpr int64_t kWide = 4, kAcross = kLanes / kWide, kStrands = kThreads / kAcross;
+  const int64_t wide = elementsOf16Bytes(getElementTypeOrSelf(op.getInput().getType()));
+  const int64_t across = kLanes / wide, strandCount = kThreads / across;
   formats::Width width = widthOf(op.getInput().getType());
   int64_t blocks = width.padded() / kLanes;
   Value x = k.operand(op.getInput());
@@ -25,22 +26,22 @@ LogicalResult emitColumnSum(BlockKernel &k, mega::ColumnSumOp op) {
   Value sum = k.operand(op.getSum());
   SmallVector<Value> block = k.open({k.b.getIndexAttr(blocks)}, kThreads);
   Value first = s.mul(block[0], kLanes);
-  Value strand = s.div(s.thread(), kAcross), mine = s.mul(s.rem(s.thread(), kAcross), kWide);
+  Value strand = s.div(s.thread(), across), mine = s.mul(s.rem(s.thread(), across), wide);
   Value column = s.add(first, mine);
   SmallVector<Value> total =
-      k.reduce(strand, k.rows(), kStrands, {k.zeros(kWide)}, [&](Value row, ValueRange carried) {
-        Value v = k.load(x, s.add(k.rowAt(row, op.getInput().getType()), column), kWide);
+      k.reduce(strand, k.rows(), strandCount, {k.zeros(wide)}, [&](Value row, ValueRange carried) {
+        Value v = k.load(x, s.add(k.rowAt(row, op.getInput().getType()), column), wide);
         if (!factor)
           return SmallVector<Value>{k.addf(carried[0], v)};
-        Value f = k.load(factor, s.add(k.rowAt(row, op.getFactor().getType()), column), kWide);
+        Value f = k.load(factor, s.add(k.rowAt(row, op.getFactor().getType()), column), wide);
         return SmallVector<Value>{k.fma(v, f, carried[0])};
       });
-  Value strands = s.shared(kStrands * kLanes, k.f32);
+  Value strands = s.shared(strandCount * kLanes, k.f32);
   s.store(total[0], strands, s.add(s.mul(strand, kLanes), mine));
   s.barrier();
   s.when(s.less(s.thread(), s.index(kLanes)), [&] {
     Value all = k.load(strands, s.thread());
-    for (int64_t i = 1; i < kStrands; ++i)
+    for (int64_t i = 1; i < strandCount; ++i)
       all = k.addf(all, k.load(strands, s.add(s.thread(), i * kLanes)));
     k.addColumns(all, sum, s.index(int64_t(op.getRow()) * width.logical()), width,
                  s.add(first, s.thread()), 1);

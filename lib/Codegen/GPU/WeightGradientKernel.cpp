@@ -2,7 +2,7 @@
 //
 // dW[n, k] += Σ_rows dy[n] x[k]: a product whose long dimension is the rows. Both operands lie
 // along what is not summed, as OuterTile wants them; they come through a ring of rows in shared
-// memory.
+// memory. bf16 is multiplied by tensor cores and summed in f32, as the gradient is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,48 +15,77 @@ using namespace mlir;
 namespace otodus::gpu {
 
 namespace {
-constexpr int64_t kThreads = 256;
-constexpr int64_t kRows = 16;   ///< of a stage
-constexpr int64_t kStages = 3;
 constexpr int64_t kBlocks = 128; ///< with fewer, tiles are smaller: about one for a multiprocessor
+
+/// How a block does it: its tile of the gradient, and the ring.
+struct Cut {
+  int64_t n = 0, m = 0;
+  int64_t rows = 16, stages = 3; ///< rows of a stage
+  int64_t pad = 0;               ///< elements between lines, so that ldmatrix meets no bank twice
+  int64_t threads = 256;
+};
+
+Cut cutFor(Type element, int64_t outputs, int64_t inputs) {
+  Cut cut;
+  for (auto [n, m] : {std::pair(128, 128), std::pair(128, 64), std::pair(64, 64)}) {
+    if (n != m && !element.isBF16())
+      continue;
+    cut.n = shareOf(outputs, n);
+    cut.m = shareOf(inputs, m);
+    if (outputs / cut.n * (inputs / cut.m) >= kBlocks)
+      break;
+  }
+  if (element.isBF16()) {
+    cut.rows = 32;
+    cut.stages = 4;
+    cut.pad = elementsOf16Bytes(element);
+    // Tiles are multiples of 32, which four warps always share.
+    while (!OuterTile::make(element, cut.n, cut.m, cut.threads) && cut.threads > 128)
+      cut.threads /= 2;
+  }
+  return cut;
+}
+
 } // namespace
 
 LogicalResult emitWeightGradientKernel(BlockKernel &k, mega::LinearWeightGradientOp op) {
   SimtBuilder &s = k.s;
   formats::Width outputs = widthOf(op.getDy().getType()), inputs = widthOf(op.getInput().getType());
-  int64_t n = outputs.padded(), m = inputs.padded(), limit = 128;
-  if (n / shareOf(n, limit) * (m / shareOf(m, limit)) < kBlocks)
-    limit = 64;
-  int64_t tileN = shareOf(n, limit), tileM = shareOf(m, limit);
-  std::optional<OuterTile> tile = OuterTile::make(tileN, tileM, kThreads);
+  int64_t n = outputs.padded(), m = inputs.padded();
+  Type element = getElementTypeOrSelf(op.getDy().getType());
+  const Cut cut = cutFor(element, n, m);
+  const int64_t tileN = cut.n, tileM = cut.m, stageRows = cut.rows;
+  std::optional<OuterTile> tile = OuterTile::make(element, tileN, tileM, cut.threads);
   if (!tile)
     return op.emitOpError("cannot share a tile of ")
-           << tileN << " x " << tileM << " among " << kThreads << " threads";
+           << tileN << " x " << tileM << " among " << cut.threads << " threads";
   Value dy = k.operand(op.getDy()), x = k.operand(op.getInput()), sum = k.operand(op.getDweight());
   SmallVector<Value> block = k.open({k.b.getIndexAttr(n / tileN), k.b.getIndexAttr(m / tileM)},
-                                    kThreads);
+                                    cut.threads);
   Value firstN = s.mul(block[0], tileN), firstM = s.mul(block[1], tileM);
-  int64_t slotN = kRows * tileN, slotM = kRows * tileM;
-  Value ringN = s.shared(kStages * slotN, k.f32), ringM = s.shared(kStages * slotM, k.f32);
+  const int64_t pitchN = tileN + cut.pad, pitchM = tileM + cut.pad;
+  int64_t slotN = stageRows * pitchN, slotM = stageRows * pitchM;
+  Value ringN = s.shared(cut.stages * slotN, element);
+  Value ringM = s.shared(cut.stages * slotM, element);
   Value rows = k.rows(), last = s.sub(rows, s.index(1));
-  Value steps = s.div(s.add(rows, kRows - 1), kRows);
+  Value steps = s.div(s.add(rows, stageRows - 1), stageRows);
   SmallVector<Value> sums = k.ring(
-      steps, kStages, tile->zero(k),
+      steps, cut.stages, tile->zero(k),
       [&](Value step, Value slot) {
         // What lies behind the last row is anything; zeros take its place.
-        auto bring = [&](Value ring, int64_t size, int64_t width, Value from, Type type,
-                         Value column) {
-          k.copyLines(ring, s.mul(slot, size), width, kRows, width, from, [&](Value line) {
-            Value row = s.add(s.mul(step, kRows), line);
+        auto bring = [&](Value ring, int64_t size, int64_t pitch, int64_t width, Value from,
+                         Type type, Value column) {
+          k.copyLines(ring, s.mul(slot, size), pitch, stageRows, width, from, [&](Value line) {
+            Value row = s.add(s.mul(step, stageRows), line);
             return std::pair(s.add(k.rowAt(s.min(row, last), type), column), s.less(row, rows));
           });
         };
-        bring(ringN, slotN, tileN, dy, op.getDy().getType(), firstN);
-        bring(ringM, slotM, tileM, x, op.getInput().getType(), firstM);
+        bring(ringN, slotN, pitchN, tileN, dy, op.getDy().getType(), firstN);
+        bring(ringM, slotM, pitchM, tileM, x, op.getInput().getType(), firstM);
       },
       [&](Value, Value slot, ValueRange carried) {
-        return tile->accumulate(k, ringN, s.mul(slot, slotN), tileN, ringM, s.mul(slot, slotM),
-                                tileM, kRows, carried);
+        return tile->accumulate(k, ringN, s.mul(slot, slotN), pitchN, ringM, s.mul(slot, slotM),
+                                pitchM, stageRows, carried);
       });
   int64_t padded = outputs.paddedInner();
   tile->each(k, sums, [&](Value row, Value column, Value v) {
