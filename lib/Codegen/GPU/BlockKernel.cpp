@@ -42,6 +42,16 @@ Value BlockKernel::rowAt(Value row, Type type) {
   return s.mul(row, rowStrideOf(widthOf(type), dtypeOf(type)));
 }
 
+FailureOr<Cut> Cut::of(mega::GroupOp group) {
+  mega::ScheduleAttr schedule = group.getScheduleAttr();
+  if (!schedule || !schedule.getRowBlock() || !schedule.getColumnBlock() || !schedule.getKTile() ||
+      !schedule.getStages() || !schedule.getThreads())
+    return group.emitOpError("expects a schedule of row_block, column_block, k_tile, stages and "
+                             "threads, which otodus-choose-gpu-schedule gives it");
+  return Cut{*schedule.getRowBlock(), *schedule.getColumnBlock(), *schedule.getKTile(),
+             *schedule.getStages(), *schedule.getThreads()};
+}
+
 //===----------------------------------------------------------------------===//
 // Small builders
 //===----------------------------------------------------------------------===//

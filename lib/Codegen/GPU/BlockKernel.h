@@ -7,6 +7,7 @@
 //   SumKernels.cpp            gradients of vectors and tables; the optimizer
 //   WeightGradientKernel.cpp  gradients of matrices
 //   LossKernels.cpp           the vocabulary's product with softmax and cross-entropy
+//   AccumulationSchedules.cpp how the last two are cut
 //
 //===----------------------------------------------------------------------===//
 
@@ -127,6 +128,22 @@ private:
   int64_t across = 0, down = 0; ///< threads along columns and rows
   int64_t perRow = 1, rowPieces = 1, perColumn = 1, columnPieces = 1;
 };
+
+/// How a block of a product of training does its part: the group's schedule
+/// (AccumulationSchedules.cpp).
+struct Cut {
+  int64_t rows = 0, columns = 0;   ///< that it owns
+  int64_t terms = 0, stages = 0;   ///< of its ring
+  int64_t threads = 256;
+
+  /// Failure: nobody has chosen one.
+  static mlir::FailureOr<Cut> of(mega::GroupOp group);
+};
+/// Bytes of shared memory that a block takes.
+int64_t weightGradientBytes(mlir::Type element, const Cut &cut);
+int64_t lossBytes(mlir::Operation *op, const Cut &cut);
+/// True if the threads can share the products of the loss.
+bool lossFits(mlir::Operation *op, const Cut &cut);
 
 // The ops; `k` is the kernel of a group with nothing else in it.
 mlir::LogicalResult emitSumKernel(BlockKernel &k, mlir::Operation *op);

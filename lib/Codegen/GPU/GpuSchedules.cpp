@@ -341,8 +341,9 @@ struct ChooseGpuSchedule : impl::ChooseGpuScheduleBase<ChooseGpuSchedule> {
       return failure();
     switch (roleOf(group)) {
     case RowRole::Gather:
-    case RowRole::Accumulation:
       return success(); // nothing to decide
+    case RowRole::Accumulation:
+      return chooseGpuAccumulation(group, chip);
     case RowRole::Stream:
       return chooseStream(group, chip);
     case RowRole::Attention:

@@ -41,6 +41,10 @@ mlir::LogicalResult emitGpuCemaGradient(KernelEmitter &kernel, mega::CemaGradien
                                         const Chip &chip);
 mlir::LogicalResult emitGpuAttentionGradient(KernelEmitter &kernel, mlir::Operation *op);
 
+/// Completes the schedule of a group of that role, whose op may have nothing to choose. Failure: what
+/// is given suits neither the op nor the chip.
+mlir::LogicalResult chooseGpuAccumulation(mega::GroupOp group, const Chip &chip);
+
 /// The schedule of one variant of attention; null if no number of threads suits its tiles.
 mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile);
 

@@ -16,8 +16,6 @@
 #include "BlockKernel.h"
 #include "ProductTile.h"
 
-#include "Codegen/Common/Schedules.h"
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -34,41 +32,26 @@ struct Lines {
   int64_t stride = 0;
 };
 
-/// How a block of the backward step does its part.
-struct Cut {
-  int64_t owned = 32, walked = 64; ///< lines
-  int64_t columns = 0;             ///< of the sums, which fill 64 registers of a thread
-  int64_t threads = 256;
-  int64_t part = 8, partStages = 2; ///< lines of a stage of the second product
+/// What a cut leaves open: lines that are walked at once, lines of a stage of the second product.
+struct Walk {
+  explicit Walk(Type element) {
+    // Products are fast enough that every line brought in should meet many others.
+    if (element.isBF16())
+      lines = 128, part = 16, stages = 3;
+  }
+  int64_t lines = 64, part = 8, stages = 2;
 };
 
-Cut cutOf(formats::Width width, Type element) {
-  Cut cut;
-  if (!element.isBF16()) {
-    cut.columns = shareOf(width.padded(), 1024);
-    cut.threads = cut.columns > 512 ? 512 : 256;
-    return cut;
-  }
-  // Products are fast enough that every line brought in should meet many others.
-  cut.owned = 64;
-  cut.walked = 128;
-  cut.columns = shareOf(width.padded(), 512);
-  cut.threads = cut.columns > 256 ? 512 : 256;
-  cut.part = 16;
-  cut.partStages = 3;
-  // Tiles are multiples of 32, which four warps always share.
-  while (!fitsMma(cut.owned, cut.columns, cut.threads) && cut.threads > 128)
-    cut.threads /= 2;
-  return cut;
-}
+/// Elements in 16 bytes: between lines, so that eight of them meet no bank twice.
+int64_t padOf(Type element) { return elementsOf16Bytes(element); }
 
 class Loss {
 public:
-  Loss(BlockKernel &k, Value input, Value weight, Value targets)
-      : k(k), s(k.s), b(k.b), loc(k.loc), width(widthOf(input.getType())),
+  Loss(BlockKernel &k, const Cut &cut, Value input, Value weight, Value targets)
+      : k(k), cut(cut), s(k.s), b(k.b), loc(k.loc), width(widthOf(input.getType())),
         size(cast<RankedTensorType>(weight.getType()).getDimSize(0)),
         targets(k.operand(targets)), element(getElementTypeOrSelf(input.getType())),
-        pad(elementsOf16Bytes(element)), pitch(kTerms + pad), stages(element.isBF16() ? 4 : 3) {
+        pad(padOf(element)), pitch(kTerms + pad), stages(cut.stages) {
     KernelBuffer buffer;
     buffer.kind = "table";
     buffer.sources = {k.kernel.operandNumber(weight)};
@@ -132,6 +115,7 @@ private:
                          function_ref<void(Value, Value, Value, int64_t)> write);
 
   BlockKernel &k;
+  const Cut cut;
   SimtBuilder &s;
   OpBuilder &b;
   Location loc;
@@ -147,18 +131,18 @@ private:
 };
 
 LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
-  constexpr int64_t kRows = 64, kTokens = 128, kThreads = 256, kWarps = kThreads / kWarp;
+  const int64_t ownedTile = cut.rows, tokens = cut.columns, threads = cut.threads;
   Value nll = k.result(op.getNll()), logSum = k.result(op.getLogSum());
-  Value tiles = s.div(s.add(k.rows(), kRows - 1), kRows);
-  SmallVector<Value> block = k.open({OpFoldResult(tiles)}, kThreads);
+  Value tiles = s.div(s.add(k.rows(), ownedTile - 1), ownedTile);
+  SmallVector<Value> block = k.open({OpFoldResult(tiles)}, threads);
   table.count = s.index(size);
-  Value first = s.mul(block[0], kRows);
-  Accumulator scores{s.shared(kRows * accumulatorPitch(kTokens), k.f32, "sums"),
-                     accumulatorPitch(kTokens)};
+  Value first = s.mul(block[0], ownedTile);
+  Accumulator scores{s.shared(ownedTile * accumulatorPitch(tokens), k.f32, "sums"),
+                     accumulatorPitch(tokens)};
   // Of every row: the largest logit so far, the sum of exponentials relative to it, the target's.
-  Value tops = s.shared(kRows, k.f32), sums = s.shared(kRows, k.f32), hits = s.shared(kRows, k.f32);
+  Value tops = s.shared(ownedTile, k.f32), sums = s.shared(ownedTile, k.f32), hits = s.shared(ownedTile, k.f32);
   double lowest = -std::numeric_limits<double>::infinity();
-  s.loop(s.thread(), s.index(kRows), s.index(kThreads), [&](Value row) {
+  s.loop(s.thread(), s.index(ownedTile), s.index(threads), [&](Value row) {
     s.store(s.f32(lowest), tops, row);
     s.store(s.f32(0), sums, row);
     s.store(s.f32(0), hits, row);
@@ -168,17 +152,17 @@ LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
     return k.load(targets, at);
   };
   Value isFirst = k.equal(s.lane(), s.index(0));
-  k.reduce(s.index(0), s.index(size), kTokens, {}, [&](Value from, ValueRange) {
-    product(x, first, kRows, table, from, kTokens, scores);
-    s.loop(s.warp(), s.index(kRows), s.index(kWarps), [&](Value row) {
+  k.reduce(s.index(0), s.index(size), tokens, {}, [&](Value from, ValueRange) {
+    product(x, first, ownedTile, table, from, tokens, scores);
+    s.loop(s.warp(), s.index(ownedTile), s.index(threads / kWarp), [&](Value row) {
       Value top = k.load(tops, row), sum = k.load(sums, row), target = targetOf(row);
       SmallVector<Value> logits;
       Value tileTop;
-      for (int64_t at = 0; at < kTokens; at += kWarp) {
+      for (int64_t at = 0; at < tokens; at += kWarp) {
         Value column = s.add(s.lane(), at), token = s.add(from, column);
         Value v = k.load(scores.memref, s.add(s.mul(row, scores.pitch), column));
         s.when(k.equal(s.i32(token), target), [&] { s.store(v, hits, row); });
-        if (size % kTokens)
+        if (size % tokens)
           v = k.select(s.less(token, s.index(size)), v, s.f32(lowest));
         logits.push_back(v);
         tileTop = tileTop ? Value(arith::MaxNumFOp::create(b, loc, tileTop, v)) : v;
@@ -203,7 +187,7 @@ LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
     s.barrier(); // the next product's sums lie where these were read
     return SmallVector<Value>();
   });
-  s.when(s.less(s.thread(), s.min(s.sub(k.rows(), first), s.index(kRows))), [&] {
+  s.when(s.less(s.thread(), s.min(s.sub(k.rows(), first), s.index(ownedTile))), [&] {
     Value row = s.add(first, s.thread());
     Value sum = k.addf(math::LogOp::create(b, loc, k.load(sums, s.thread())),
                        k.load(tops, s.thread()));
@@ -215,14 +199,14 @@ LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
                                          s.i32(int64_t(0)));
     s.store(k.select(counts, k.subf(sum, k.load(hits, s.thread())), s.f32(0)), nll, row);
   });
-  k.close({{formats::Symbol::Rows, 1, kRows}});
+  k.close({{formats::Symbol::Rows, 1, ownedTile}});
   return success();
 }
 
 LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
                              function_ref<void(Value, Value, Value, int64_t)> write) {
-  const Cut cut = cutOf(width, element);
-  const int64_t ownedTile = cut.owned, walkedTile = cut.walked, threads = cut.threads;
+  const Walk walk(element);
+  const int64_t ownedTile = cut.rows, walkedTile = walk.lines, threads = cut.threads;
   int64_t shares = width.padded() / cut.columns, columns = cut.columns;
   // Tensor cores take either operand as it is written without conflicts.
   const bool alongWalked = element.isBF16();
@@ -250,8 +234,8 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
     return alongWalked ? s.add(s.mul(i, gradientPitch), j) : s.add(s.mul(j, gradientPitch), i);
   };
   // Lines of which a thread reads 16 bytes at a time need no padding.
-  const int64_t linePitch = columns + (element.isBF16() ? pad : 0), slot = cut.part * linePitch;
-  Value ring = s.shared(cut.partStages * slot, element, "operands0.b");
+  const int64_t linePitch = columns + (element.isBF16() ? pad : 0), slot = walk.part * linePitch;
+  Value ring = s.shared(walk.stages * slot, element, "operands0.b");
   Value scale = k.load(plan.scalars, s.index(0));
 
   SmallVector<Value> sums = k.reduce(
@@ -261,9 +245,9 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
           Value i = s.rem(at, ownedTile), j = s.div(at, ownedTile);
           if (alongWalked)
             i = s.div(at, walkedTile), j = s.rem(at, walkedTile);
-          Value walk = s.add(from, j);
+          Value other = s.add(from, j);
           Value own = s.add(first, i);
-          Value row = plan.ownsRows ? own : walk, token = plan.ownsRows ? walk : own;
+          Value row = plan.ownsRows ? own : other, token = plan.ownsRows ? other : own;
           Value known = s.min(row, s.sub(k.rows(), s.index(1))), target = k.load(targets, known);
           Value logit = k.load(scores.memref, s.add(s.mul(i, scores.pitch), j));
           Value p = math::ExpOp::create(b, loc, k.subf(logit, k.load(plan.logSum, known)));
@@ -271,24 +255,23 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
           // Neither targets that do not count nor lines beyond the last have a part.
           Value counts = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, target,
                                                s.i32(int64_t(0)));
-          counts = arith::AndIOp::create(b, loc, counts, s.less(walk, walked.count));
+          counts = arith::AndIOp::create(b, loc, counts, s.less(other, walked.count));
           k.store(k.select(counts, k.mulf(p, scale), s.f32(0)), gradients, gradientAt(i, j));
         });
         s.barrier();
         return k.ring(
-            s.index(walkedTile / cut.part), cut.partStages, carried,
+            s.index(walkedTile / walk.part), walk.stages, carried,
             [&](Value step, Value at) {
-              k.copyLines(ring, s.mul(at, slot), linePitch, cut.part, columns, walked.memref,
+              k.copyLines(ring, s.mul(at, slot), linePitch, walk.part, columns, walked.memref,
                           [&](Value line) {
-                            Value number = s.add(from, s.add(s.mul(step, cut.part), line));
+                            Value number = s.add(from, s.add(s.mul(step, walk.part), line));
                             return std::pair(s.add(lineAt(walked, number), firstColumn), Value());
                           });
             },
             [&](Value step, Value at, ValueRange before) {
-              Value first = s.mul(step, cut.part), none = s.index(0);
-              Value own = alongWalked ? gradientAt(none, first) : gradientAt(first, none);
-              return tile->accumulate(k, gradients, own, gradientPitch, ring, s.mul(at, slot),
-                                      linePitch, cut.part, before);
+              Value first = s.mul(step, walk.part), none = s.index(0);
+              return tile->accumulate(k, gradients, gradientAt(none, first), gradientPitch, ring,
+                                      s.mul(at, slot), linePitch, walk.part, before);
             });
       });
   tile->each(k, sums, [&](Value line, Value column, Value v) {
@@ -303,7 +286,7 @@ LogicalResult Loss::backward(Operation *op, Backward plan, formats::Extent grid,
 LogicalResult Loss::inputGradient(mega::LossInputGradientOp op) {
   Backward plan{x, table, true, k.operand(op.getLogSum()), k.operand(op.getScalars())};
   Value dx = k.result(op.getDinput());
-  return backward(op, plan, {formats::Symbol::Rows, 1, cutOf(width, element).owned},
+  return backward(op, plan, {formats::Symbol::Rows, 1, cut.rows},
                   [&](Value row, Value column, Value v, int64_t) {
                     k.store(v, dx, s.add(k.rowAt(row, op.getDinput().getType()), column));
                   });
@@ -312,7 +295,7 @@ LogicalResult Loss::inputGradient(mega::LossInputGradientOp op) {
 LogicalResult Loss::weightGradient(mega::LossWeightGradientOp op) {
   Backward plan{table, x, false, k.operand(op.getLogSum()), k.operand(op.getScalars())};
   Value sum = k.operand(op.getDweight());
-  int64_t owned = cutOf(width, element).owned;
+  int64_t owned = cut.rows;
   return backward(op, plan, {formats::Symbol::One, (size + owned - 1) / owned, 1},
                   [&](Value token, Value column, Value v, int64_t count) {
                     k.addColumns(v, sum, s.mul(token, width.logical()), width, column, count);
@@ -321,13 +304,42 @@ LogicalResult Loss::weightGradient(mega::LossWeightGradientOp op) {
 
 } // namespace
 
+int64_t lossBytes(Operation *op, const Cut &cut) {
+  Type element = getElementTypeOrSelf(op->getOperand(0).getType());
+  bool forward = isa<mega::LinearCrossEntropyOp>(op);
+  const Walk walk(element);
+  int64_t pad = padOf(element), bytes = 16 / pad, columns = forward ? cut.columns : walk.lines;
+  int64_t ring = cut.stages * (cut.rows + columns) * (kTerms + pad) * bytes;
+  int64_t scores = 4 * cut.rows * accumulatorPitch(columns);
+  if (forward)
+    return std::max(ring, scores) + 12 * cut.rows;
+  int64_t lines = walk.stages * walk.part * (cut.columns + pad) * bytes;
+  int64_t gradients = std::max(cut.rows * (walk.lines + pad), walk.lines * (cut.rows + pad)) * bytes;
+  return std::max({ring, scores, lines}) + gradients;
+}
+
+bool lossFits(Operation *op, const Cut &cut) {
+  Type element = getElementTypeOrSelf(op->getOperand(0).getType());
+  auto fits = element.isBF16() ? fitsMma : fitsFma;
+  if (isa<mega::LinearCrossEntropyOp>(op)) // at the end, a thread for every row
+    return cut.threads >= cut.rows && fits(cut.rows, cut.columns, cut.threads);
+  return fits(cut.rows, Walk(element).lines, cut.threads) &&
+         OuterTile::make(element, cut.rows, cut.columns, cut.threads);
+}
+
 LogicalResult emitLossKernel(BlockKernel &k, Operation *op) {
+  FailureOr<Cut> cut = Cut::of(k.kernel.group);
+  if (failed(cut))
+    return failure();
+  auto of = [&](auto loss) {
+    return Loss(k, *cut, loss.getInput(), loss.getWeight(), loss.getTargets());
+  };
   if (auto forward = dyn_cast<mega::LinearCrossEntropyOp>(op))
-    return Loss(k, forward.getInput(), forward.getWeight(), forward.getTargets()).forward(forward);
+    return of(forward).forward(forward);
   if (auto input = dyn_cast<mega::LossInputGradientOp>(op))
-    return Loss(k, input.getInput(), input.getWeight(), input.getTargets()).inputGradient(input);
+    return of(input).inputGradient(input);
   auto weight = cast<mega::LossWeightGradientOp>(op);
-  return Loss(k, weight.getInput(), weight.getWeight(), weight.getTargets()).weightGradient(weight);
+  return of(weight).weightGradient(weight);
 }
 
 } // namespace otodus::gpu

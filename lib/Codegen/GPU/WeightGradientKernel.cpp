@@ -8,53 +8,28 @@
 
 #include "BlockKernel.h"
 
-#include "Codegen/Common/Schedules.h"
-
 using namespace mlir;
 
 namespace otodus::gpu {
 
-namespace {
-constexpr int64_t kBlocks = 128; ///< with fewer, tiles are smaller: about one for a multiprocessor
+/// Elements between lines of bf16, so that ldmatrix meets no bank twice; FMA tiles read along lines.
+static int64_t padOf(Type element) { return element.isBF16() ? elementsOf16Bytes(element) : 0; }
 
-/// How a block does it: its tile of the gradient, and the ring.
-struct Cut {
-  int64_t n = 0, m = 0;
-  int64_t rows = 16, stages = 3; ///< rows of a stage
-  int64_t pad = 0;               ///< elements between lines, so that ldmatrix meets no bank twice
-  int64_t threads = 256;
-};
-
-Cut cutFor(Type element, int64_t outputs, int64_t inputs) {
-  Cut cut;
-  for (auto [n, m] : {std::pair(128, 128), std::pair(128, 64), std::pair(64, 64)}) {
-    if (n != m && !element.isBF16())
-      continue;
-    cut.n = shareOf(outputs, n);
-    cut.m = shareOf(inputs, m);
-    if (outputs / cut.n * (inputs / cut.m) >= kBlocks)
-      break;
-  }
-  if (element.isBF16()) {
-    cut.rows = 32;
-    cut.stages = 4;
-    cut.pad = elementsOf16Bytes(element);
-    // Tiles are multiples of 32, which four warps always share.
-    while (!OuterTile::make(element, cut.n, cut.m, cut.threads) && cut.threads > 128)
-      cut.threads /= 2;
-  }
-  return cut;
+int64_t weightGradientBytes(Type element, const Cut &cut) {
+  return cut.stages * cut.terms * (cut.rows + cut.columns + 2 * padOf(element)) * 16 /
+         elementsOf16Bytes(element);
 }
-
-} // namespace
 
 LogicalResult emitWeightGradientKernel(BlockKernel &k, mega::LinearWeightGradientOp op) {
   SimtBuilder &s = k.s;
   formats::Width outputs = widthOf(op.getDy().getType()), inputs = widthOf(op.getInput().getType());
   int64_t n = outputs.padded(), m = inputs.padded();
   Type element = getElementTypeOrSelf(op.getDy().getType());
-  const Cut cut = cutFor(element, n, m);
-  const int64_t tileN = cut.n, tileM = cut.m, stageRows = cut.rows;
+  FailureOr<Cut> chosen = Cut::of(k.kernel.group);
+  if (failed(chosen))
+    return failure();
+  const Cut cut = *chosen;
+  const int64_t tileN = cut.rows, tileM = cut.columns, stageRows = cut.terms, pad = padOf(element);
   std::optional<OuterTile> tile = OuterTile::make(element, tileN, tileM, cut.threads);
   if (!tile)
     return op.emitOpError("cannot share a tile of ")
@@ -63,7 +38,7 @@ LogicalResult emitWeightGradientKernel(BlockKernel &k, mega::LinearWeightGradien
   SmallVector<Value> block = k.open({k.b.getIndexAttr(n / tileN), k.b.getIndexAttr(m / tileM)},
                                     cut.threads);
   Value firstN = s.mul(block[0], tileN), firstM = s.mul(block[1], tileM);
-  const int64_t pitchN = tileN + cut.pad, pitchM = tileM + cut.pad;
+  const int64_t pitchN = tileN + pad, pitchM = tileM + pad;
   int64_t slotN = stageRows * pitchN, slotM = stageRows * pitchM;
   Value ringN = s.shared(cut.stages * slotN, element);
   Value ringM = s.shared(cut.stages * slotM, element);
