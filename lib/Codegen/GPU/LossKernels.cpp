@@ -54,6 +54,7 @@ public:
         pad(padOf(element)), pitch(kTerms + pad), stages(cut.stages) {
     KernelBuffer buffer;
     buffer.kind = "table";
+    buffer.dtype = dtypeOf(weight.getType());
     buffer.sources = {k.kernel.operandNumber(weight)};
     buffer.rows = {1, size};
     buffer.columns = width;

@@ -72,6 +72,7 @@ func.func @embed(%t: tensor<?x?xi32>, %x: tensor<?x?x64xbf16>, %s: tensor<50x64x
 
 // Logits, softmax and loss are f32.
 // CHECK-LABEL: func.func private @k4_linear_cross_entropy(
+// CHECK-SAME: dtype = "bf16", kind = "table", rows = array<i64: 1, 100>
 // CHECK: nvvm.mma.sync
 // CHECK: math.exp {{.*}} : f32
 // CHECK: math.log {{.*}} : f32
