@@ -24,7 +24,7 @@ void AsyncUnit::begin() {
   registers.assign(team.blocks.size() * ((threadCount + 31) / 32), 0);
   clusters.clear();
   fenced.assign(team.threads.size(), ClockRef());
-  arrivedAt.assign(team.threads.size(), 0);
+  arrivals.assign(team.threads.size(), {});
   remote.clear();
   remote.resize(team.blocks.size());
   nextToken = 0;
@@ -237,7 +237,7 @@ void AsyncUnit::advanceCluster(const Thread &thread, ClusterBarrier &barrier) {
   ++barrier.phase;
   barrier.arrived = 0;
   barrier.completed = team.shadow.join(barrier.completed, barrier.arriving);
-  barrier.arriving = ClockRef();
+  barrier.arriving = barrier.last = ClockRef();
   for (Thread *waiter : barrier.waiting)
     team.wake(*waiter);
   barrier.waiting.clear();
@@ -245,29 +245,34 @@ void AsyncUnit::advanceCluster(const Thread &thread, ClusterBarrier &barrier) {
 
 void AsyncUnit::arriveAtCluster(Thread &thread, const OtodusSimSite &site, bool relaxed) {
   ClusterBarrier &barrier = clusterOf(thread);
-  if (arrivedAt[thread.agent])
+  ClusterArrival &arrival = arrivals[thread.agent];
+  if (arrival.phase)
     team.fault(thread, site, FindingKind::Cluster,
                "arrives at the cluster's barrier again without a cluster.wait in between");
-  arrivedAt[thread.agent] = barrier.phase + 1;
+  arrival = {barrier.phase + 1, relaxed, ClockRef()};
   // A relaxed arrival after a fence still makes known what was done before the fence.
-  ClockRef known = relaxed ? fenced[thread.agent] : team.shadow.release(thread.agent);
-  barrier.arriving = team.shadow.join(barrier.arriving, known);
+  if (relaxed)
+    team.shadow.gather(barrier.arriving, fenced[thread.agent]);
+  else
+    arrival.known = team.shadow.gather(barrier.arriving, barrier.last, thread.agent);
   ++barrier.arrived;
   advanceCluster(thread, barrier);
 }
 
 void AsyncUnit::waitForCluster(Thread &thread, const OtodusSimSite &site) {
   ClusterBarrier &barrier = clusterOf(thread);
-  uint64_t arrived = arrivedAt[thread.agent];
-  if (!arrived)
+  ClusterArrival arrival = std::exchange(arrivals[thread.agent], {});
+  if (!arrival.phase)
     team.fault(thread, site, FindingKind::Cluster,
                "waits at the cluster's barrier without a cluster.arrive before");
-  if (barrier.phase < arrived) {
+  if (barrier.phase < arrival.phase) {
     barrier.waiting.push_back(&thread);
     team.wait(thread, site, "for the cluster's other threads");
   }
-  arrivedAt[thread.agent] = 0;
-  team.shadow.acquire(thread.agent, barrier.completed);
+  if (arrival.relaxed)
+    team.shadow.acquire(thread.agent, barrier.completed);
+  else
+    team.shadow.acquire(thread.agent, barrier.completed, arrival.known);
 }
 
 void AsyncUnit::remoteAccess(Thread &thread, const OtodusSimSite &site, Block &block) {

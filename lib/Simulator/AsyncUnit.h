@@ -90,7 +90,15 @@ struct ClusterBarrier {
   uint64_t phase = 0;
   uint32_t arrived = 0, exited = 0;
   ClockRef arriving, completed;
+  ClockRef last; ///< what the thread knew that arrived last
   std::vector<Thread *> waiting;
+};
+
+/// A thread's arrival at the barrier of its cluster.
+struct ClusterArrival {
+  uint64_t phase = 0;    ///< + 1; 0: none, or waited for
+  bool relaxed = false;
+  ClockRef known;        ///< what the thread knew, unless it is relaxed
 };
 
 /// The last access of another block's thread to a block's shared memory.
@@ -144,7 +152,7 @@ public:
   std::vector<uint32_t> registers; ///< per warp of the team: as setmaxnreg says, 0: as launched
   std::unordered_map<uint64_t, ClusterBarrier> clusters; ///< by linear number
   std::vector<ClockRef> fenced; ///< per thread: what it knew at its last fence.mbarrier.init
-  std::vector<uint64_t> arrivedAt; ///< per thread: phase + 1 of its cluster arrival, 0: waited for
+  std::vector<ClusterArrival> arrivals; ///< per thread
   std::vector<std::unordered_map<uint32_t, RemoteAccess>> remote; ///< per block, by agent
   uint32_t nextToken = 0;
 

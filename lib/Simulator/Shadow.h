@@ -103,6 +103,14 @@ public:
   // Synchronisation.
   ClockRef release(uint32_t agent);
   void acquire(uint32_t agent, const ClockRef &clock);
+  /// As releases of all agents of a barrier, one after the other, joined: into `sum`, of which there is
+  /// no copy yet. `last`: what the agent before knew; most know the same. Returns what this one knew.
+  ClockRef gather(ClockRef &sum, ClockRef &last, uint32_t agent);
+  /// The same for what a fence has released before; null for none.
+  void gather(ClockRef &sum, const ClockRef &clock);
+  /// The same as acquire; `part` is known to be in `clock`, so that there is nothing to join for an
+  /// agent that has learnt nothing since.
+  void acquire(uint32_t agent, const ClockRef &clock, const ClockRef &part);
   /// The least clock that knows what both know.
   ClockRef join(const ClockRef &a, const ClockRef &b);
   /// All of these threads know what each of them knows.

@@ -58,6 +58,38 @@ void Shadow::acquire(uint32_t agent, const ClockRef &clock) {
     known_[agent] = join(known_[agent], clock);
 }
 
+void Shadow::gather(ClockRef &sum, const ClockRef &clock) {
+  if (!enabled_ || !clock)
+    return;
+  if (!sum)
+    sum = ClockRef::make(agents_);
+  uint32_t *values = sum.values();
+  for (uint32_t i = 0; i < agents_; ++i)
+    values[i] = std::max(values[i], clock.at(i));
+}
+
+ClockRef Shadow::gather(ClockRef &sum, ClockRef &last, uint32_t agent) {
+  if (!enabled_)
+    return {};
+  if (!sum)
+    sum = ClockRef::make(agents_);
+  const ClockRef &known = known_[agent];
+  if (known != last)
+    gather(sum, known);
+  last = known;
+  uint32_t *values = sum.values();
+  values[agent] = std::max(values[agent], own_[agent]);
+  own_[agent] = ++now_;
+  return known;
+}
+
+void Shadow::acquire(uint32_t agent, const ClockRef &clock, const ClockRef &part) {
+  if (enabled_ && clock && known_[agent] == part)
+    known_[agent] = clock;
+  else
+    acquire(agent, clock);
+}
+
 void Shadow::synchronise(Thread *const *threads, size_t count) {
   if (!enabled_ || !count)
     return;

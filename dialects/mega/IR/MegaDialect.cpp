@@ -44,7 +44,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    std::optional<int64_t> timeTile,
                                    std::optional<int64_t> channelTile,
                                    std::optional<int64_t> kTile, std::optional<int64_t> stages,
-                                   std::optional<int64_t> threads, StringAttr copies) {
+                                   std::optional<int64_t> threads, StringAttr copies,
+                                   std::optional<int64_t> cluster) {
   auto verifySize = [&](StringRef name, std::optional<int64_t> size) -> LogicalResult {
     if (size && *size < 1) // (C1)
       return emitError() << "expects " << name << " to be at least 1, but got " << *size;
@@ -70,7 +71,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                  succeeded(verifySize("channel_tile", channelTile)) &&
                  succeeded(verifySize("k_tile", kTile)) &&
                  succeeded(verifySize("stages", stages)) &&
-                 succeeded(verifySize("threads", threads)));
+                 succeeded(verifySize("threads", threads)) &&
+                 succeeded(verifySize("cluster", cluster)));
 }
 
 //===----------------------------------------------------------------------===//

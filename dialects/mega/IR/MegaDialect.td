@@ -109,6 +109,7 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
     | `stages` | tiles | such tiles that are under way together |
     | `threads` | threads | of a block that shares a task, on targets that have blocks |
     | `copies` | "tma" or "async" | what brings operands of products in: tensor maps, by 128 of the threads that do nothing else; or every thread its share |
+    | `cluster` | blocks | that share one task and read each other's shared memory: keys of attention for one row |
 
     Constraints:
 
@@ -132,10 +133,11 @@ def Mega_ScheduleAttr : Mega_Attr<"Schedule", "schedule"> {
     OptionalParameter<"::std::optional<int64_t>">:$k_tile,
     OptionalParameter<"::std::optional<int64_t>">:$stages,
     OptionalParameter<"::std::optional<int64_t>">:$threads,
-    OptionalParameter<"::mlir::StringAttr">:$copies);
+    OptionalParameter<"::mlir::StringAttr">:$copies,
+    OptionalParameter<"::std::optional<int64_t>">:$cluster);
   let assemblyFormat = [{
     `<` struct(custom<RowTiles>($row_tiles), $row_block, $column_block, $time_tile,
-               $channel_tile, $k_tile, $stages, $threads, $copies) `>`
+               $channel_tile, $k_tile, $stages, $threads, $copies, $cluster) `>`
   }];
   let genVerifyDecl = 1;
 }

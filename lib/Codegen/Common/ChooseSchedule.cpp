@@ -124,7 +124,8 @@ struct ChooseSchedule : impl::ChooseScheduleBase<ChooseSchedule> {
                  << kLargestRowTile << " rows, but got " << rows;
     group.setScheduleAttr(mega::ScheduleAttr::get(&getContext(), rowTiles, rowBlock, columnBlock,
                                                   timeTile, channelTile, std::nullopt,
-                                                  std::nullopt, std::nullopt, nullptr));
+                                                  std::nullopt, std::nullopt, nullptr,
+                                                  std::nullopt));
     return success();
   }
 

@@ -136,7 +136,7 @@ LogicalResult chooseGpuAccumulation(mega::GroupOp group, const Chip &chip) {
            << chip.sharedPerBlock << "; give its schedule fewer stages or a smaller column_block";
   group.setScheduleAttr(mega::ScheduleAttr::get(group.getContext(), nullptr, cut.rows, cut.columns,
                                                 std::nullopt, std::nullopt, cut.terms, cut.stages,
-                                                cut.threads, nullptr));
+                                                cut.threads, nullptr, std::nullopt));
   return success();
 }
 

@@ -8,7 +8,11 @@
 //   S = Q Kᵀ     m' = max(m, S)     P = exp(S - m')     l = l exp(m - m') + Σ P
 //   O = O exp(m - m') + P V         at the end O / l
 //
-// With one row (decoding) scores of all keys fit in shared memory, and warps share the keys out.
+// With one row (decoding) scores of all keys fit in shared memory, and warps share the keys out; on chips
+// with clusters those of several blocks, which in the end add up what each of them has (m, l, O) through
+// distributed shared memory:
+//
+//   m' = max over the blocks of m     l' = Σ l exp(m - m')     O' = Σ O exp(m - m')
 //
 //===----------------------------------------------------------------------===//
 
@@ -107,6 +111,9 @@ public:
     columns = *schedule.getColumnBlock();
     keyTile = *schedule.getKTile();
     threads = *schedule.getThreads();
+    cluster = schedule.getCluster().value_or(1);
+    if (cluster > 1)
+      kernel.function->setAttr("gk.cluster", b.getI64IntegerAttr(cluster));
     q = kernel.operandParameter(op.getQuery());
     keys = kernel.operandParameter(op.getKeys());
     values = kernel.operandParameter(op.getValues());
@@ -120,8 +127,10 @@ public:
     OpFoldResult rowTiles = affine::makeComposedFoldedAffineApply(
         b, loc, length.ceilDiv(rows), {OpFoldResult(kernel.frame.length)});
     int64_t shares = sizes.dv / columns;
-    openGrid({kernel.frame.batch, b.getIndexAttr(sizes.heads), rowTiles, b.getIndexAttr(shares)},
+    openGrid({kernel.frame.batch, b.getIndexAttr(sizes.heads), rowTiles, b.getIndexAttr(shares),
+              b.getIndexAttr(cluster)},
              threads);
+    rank = cluster > 1 ? Value(grid.getInductionVars()[4]) : s.index(0);
     head = grid.getInductionVars()[1];
     Value step = s.mul(grid.getInductionVars()[2], rows);
     firstColumn = s.mul(grid.getInductionVars()[3], columns);
@@ -129,14 +138,18 @@ public:
     firstRow = s.add(s.mul(sequence, kernel.frame.length), step);
     firstKey = s.add(open, step); // row r sees keys <= firstKey + r
     visible = s.add(firstKey, limit);
-    append();
+    if (cluster > 1)
+      s.when(s.equal(rank, s.index(0)), [&] { append(); });
+    else
+      append();
     LogicalResult done = rows == 1 ? emitOneRow() : emitTiles();
     if (failed(done))
       return kernel.function.erase(), failure();
     return close({{formats::Symbol::Batch, 1, 1},
                   {formats::Symbol::One, sizes.heads, 1},
                   {formats::Symbol::Length, 1, rows},
-                  {formats::Symbol::One, shares, 1}});
+                  {formats::Symbol::One, shares, 1},
+                  {formats::Symbol::One, cluster, 1}});
   }
 
 private:
@@ -267,12 +280,27 @@ private:
     s.store(v, out, at);
   }
 
+  /// All blocks of the cluster have come this far, and see what the others have written before.
+  void clusterBarrier() {
+    NVVM::ClusterArriveOp::create(b, loc, b.getUnitAttr());
+    NVVM::ClusterWaitOp::create(b, loc, b.getUnitAttr());
+  }
+  /// Element `at` of what block `of` of the cluster has in its `shared`, f32.
+  Value loadFrom(int64_t of, Value shared, Value at) {
+    Value own = s.sharedPointer(shared, at);
+    Value other = NVVM::MapaOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), 7), own,
+                                       s.i32(of));
+    return LLVM::LoadOp::create(b, loc, b.getF32Type(), other, 4);
+  }
+
   LogicalResult emitTiles();
   LogicalResult emitOneRow();
+  void addUpWarps(Value top, Value partial, Value totals);
 
   const Epilogue &epilogue;
   SmallVector<Value> others; ///< what the epilogue reads
-  int64_t rows, columns = 0, keyTile = 0, threads = 0;
+  int64_t rows, columns = 0, keyTile = 0, threads = 0, cluster = 1;
+  Value rank; ///< of the block in its cluster
   Value q, keys, values, newKeys, newValues, out, head, firstColumn, limit, firstRow, firstKey, visible;
 };
 
@@ -381,7 +409,14 @@ LogicalResult Attend::emitOneRow() {
   Type f32 = b.getF32Type();
   const int64_t warps = threads / kWarp, count = 16 / sizes.bytes;
   auto vectorType = VectorType::get({count}, f32);
-  Value query = s.shared(sizes.dz, f32), scores = s.shared(sizes.chunk, f32);
+  // Key k belongs to warp k mod (warps of the cluster): its block has its score at a place of its own.
+  const int64_t stride = warps * cluster;
+  Value firstOwn = s.add(s.warp(), s.mul(rank, warps));
+  auto place = [&](Value key) {
+    return cluster == 1 ? key : s.add(s.div(s.sub(key, firstOwn), cluster), s.warp());
+  };
+  Value query = s.shared(sizes.dz, f32),
+        scores = s.shared((sizes.chunk + stride - 1) / stride * warps, f32);
   Value partial = s.shared(warps * columns, f32), tops = s.shared(warps, f32),
         totals = s.shared(warps, f32);
   s.loop(s.thread(), s.index(sizes.dz), s.index(threads), [&](Value at) {
@@ -391,7 +426,7 @@ LogicalResult Attend::emitOneRow() {
   Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, s.lane(), s.index(0));
 
   // Scores: a warp per key; each warp keeps the largest of its own.
-  auto keysLoop = scf::ForOp::create(b, loc, s.warp(), visible, s.index(warps),
+  auto keysLoop = scf::ForOp::create(b, loc, firstOwn, visible, s.index(stride),
                                      ValueRange{s.f32(-std::numeric_limits<double>::infinity())});
   {
     OpBuilder::InsertionGuard guard(b);
@@ -414,7 +449,7 @@ LogicalResult Attend::emitOneRow() {
     for (int64_t i = 1; i < count; ++i)
       sum = addf(sum, vector::ExtractOp::create(b, loc, dot.getResult(0), i));
     sum = sumOverLanes(sum);
-    s.when(isFirst, [&] { s.store(sum, scores, key); });
+    s.when(isFirst, [&] { s.store(sum, scores, place(key)); });
     scf::YieldOp::create(b, loc, maxf(keysLoop.getRegionIterArgs()[0], sum));
   }
   s.when(isFirst, [&] { s.store(keysLoop.getResult(0), tops, s.warp()); });
@@ -430,12 +465,12 @@ LogicalResult Attend::emitOneRow() {
   for (int64_t c = 0; c < columns; c += kWarp * perLane)
     start.push_back(arith::ConstantOp::create(b, loc, b.getZeroAttr(partType)));
   Value mine = s.mul(s.lane(), perLane);
-  auto valuesLoop = scf::ForOp::create(b, loc, s.warp(), visible, s.index(warps), start);
+  auto valuesLoop = scf::ForOp::create(b, loc, firstOwn, visible, s.index(stride), start);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(valuesLoop.getBody());
     Value key = valuesLoop.getInductionVar();
-    Value p = wide(narrow(exp(subf(s.load(scores, key, 1, false), top))));
+    Value p = wide(narrow(exp(subf(s.load(scores, place(key), 1, false), top))));
     SmallVector<Value> next{addf(valuesLoop.getRegionIterArgs()[0], p)};
     Value factor = vector::BroadcastOp::create(b, loc, partType, p);
     for (int64_t c = 0; c < columns; c += kWarp * perLane) {
@@ -453,16 +488,60 @@ LogicalResult Attend::emitOneRow() {
     s.store(valuesLoop.getResult(1 + c / (kWarp * perLane)), partial,
             s.add(s.mul(s.warp(), columns), s.add(mine, c)));
   s.barrier();
-  s.loop(s.thread(), s.index(columns), s.index(threads), [&](Value column) {
-    Value sum = s.load(partial, column, 1, false), total = s.load(totals, s.index(0), 1, false);
-    for (int64_t w = 1; w < warps; ++w) {
-      sum = addf(sum, s.load(partial, s.add(column, w * columns), 1, false));
-      total = addf(total, s.load(totals, s.index(w), 1, false));
-    }
-    Value v = arith::DivFOp::create(b, loc, sum, total);
-    finish(v, s.add(outAt(s.index(0)), column), 1);
-  });
+  addUpWarps(top, partial, totals);
   return success();
+}
+
+/// From what the warps have, `partial` [warps][columns] and `totals` [warps], to the output; `top` is the
+/// block's.
+void Attend::addUpWarps(Value top, Value partial, Value totals) {
+  const int64_t warps = threads / kWarp;
+  auto overWarps = [&](Value shared, Value at, int64_t pitch) {
+    Value sum = s.load(shared, at, 1, false);
+    for (int64_t w = 1; w < warps; ++w)
+      sum = addf(sum, s.load(shared, s.add(at, w * pitch), 1, false));
+    return sum;
+  };
+  auto write = [&](Value sum, Value total, Value column) {
+    finish(arith::DivFOp::create(b, loc, sum, total), s.add(outAt(s.index(0)), column), 1);
+  };
+  if (cluster == 1) {
+    s.loop(s.thread(), s.index(columns), s.index(threads), [&](Value column) {
+      write(overWarps(partial, column, columns), overWarps(totals, s.index(0), 1), column);
+    });
+    return;
+  }
+  Type f32 = b.getF32Type();
+  Value sums = s.shared(columns, f32), factors = s.shared(2, f32);
+  s.loop(s.thread(), s.index(columns), s.index(threads), [&](Value column) {
+    s.store(overWarps(partial, column, columns), sums, column);
+  });
+  s.when(s.equal(s.thread(), s.index(0)), [&] {
+    s.store(top, factors, s.index(0));
+    s.store(overWarps(totals, s.index(0), 1), factors, s.index(1));
+  });
+  clusterBarrier();
+  int64_t share = columns / cluster;
+  s.loop(s.thread(), s.index(share), s.index(threads), [&](Value i) {
+    Value column = s.add(s.mul(rank, share), i);
+    // A block without a key has -inf and zeros; the first key belongs to block 0.
+    SmallVector<Value> blockTops;
+    Value largest;
+    for (int64_t r = 0; r < cluster; ++r) {
+      blockTops.push_back(loadFrom(r, factors, s.index(0)));
+      largest = largest ? maxf(largest, blockTops.back()) : blockTops.back();
+    }
+    Value sum, total;
+    for (int64_t r = 0; r < cluster; ++r) {
+      Value factor = exp(subf(blockTops[r], largest));
+      Value partSum = mulf(factor, loadFrom(r, sums, column));
+      Value partTotal = mulf(factor, loadFrom(r, factors, s.index(1)));
+      sum = sum ? addf(sum, partSum) : partSum;
+      total = total ? addf(total, partTotal) : partTotal;
+    }
+    write(sum, total, column);
+  });
+  clusterBarrier(); // nobody leaves while others read
 }
 
 } // namespace

@@ -30,6 +30,11 @@ namespace {
 constexpr int64_t kAttentionColumns = 256;
 /// The same for one row: one step has few blocks, and reading values takes longer than scores.
 constexpr int64_t kOneRowColumns = 64;
+/// The same where a cluster shares the keys out: scores are computed again by shares alone.
+constexpr int64_t kClusterColumns = 128;
+/// Blocks of a cluster that every chip with clusters runs.
+constexpr int64_t kPortableCluster = 8;
+constexpr int64_t kKeysOfWarp = 16;
 
 /// Products of rows with a matrix: their operands are the rows and the matrix.
 bool isProduct(Operation &op) { return isa<mega::LinearOp, mega::LinearInputGradientOp>(op); }
@@ -111,7 +116,7 @@ int64_t sharedBytesOf(mega::GroupOp group, mega::ScheduleAttr schedule, int64_t 
     int64_t dz = widthOf(op.getQuery().getType()).paddedInner(), columns = *schedule.getColumnBlock();
     int64_t keys = *schedule.getKTile(), warps = *schedule.getThreads() / gpu::kWarp;
     if (rows == 1)
-      return 4 * (dz + int64_t(op.getChunk()) + warps * (columns + 2));
+      return 4 * (dz + int64_t(op.getChunk()) + warps * (columns + 2) + columns + 2);
     int64_t pad = 16 / bytes;
     int64_t tiles = bytes * ((rows + keys) * (dz + pad) + keys * (columns + pad) +
                              rows * (keys + pad)) +
@@ -186,6 +191,20 @@ LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
            << width << ", but got " << columns;
   SmallVector<int64_t> wanted = tiles ? SmallVector<int64_t>(tiles.asArrayRef())
                                       : SmallVector<int64_t>{1, 16, bf16 ? 64 : 32};
+  // One row: a cluster shares the keys out, as long as every warp has enough of them to make up for
+  // two meetings of the cluster.
+  std::optional<int64_t> cluster = given ? given.getCluster() : std::nullopt;
+  if (cluster && (!chip.clusters || *cluster > kPortableCluster || kLanes % *cluster))
+    return group.emitOpError("expects no cluster, or on chips that have clusters one of 1, 2, 4 or 8 "
+                             "blocks, but got ")
+           << *cluster << " on " << chip.name;
+  if (!cluster && chip.clusters) {
+    int64_t blocks = kPortableCluster;
+    while (blocks > 1 && int64_t(op.getChunk()) < kKeysOfWarp * blocks * threads / gpu::kWarp)
+      blocks /= 2;
+    if (blocks > 1)
+      cluster = blocks;
+  }
   // Fewer keys at once where more do not fit.
   int64_t keys = or_(given ? given.getKTile() : std::nullopt, bf16 ? 64 : 32), most = 0;
   SmallVector<int64_t> kept;
@@ -194,7 +213,7 @@ LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
     for (int64_t rows : wanted) {
       auto schedule = mega::ScheduleAttr::get(
           group.getContext(), DenseI64ArrayAttr::get(group.getContext(), wanted), std::nullopt,
-          columns, std::nullopt, std::nullopt, keys, std::nullopt, threads, nullptr);
+          columns, std::nullopt, std::nullopt, keys, std::nullopt, threads, nullptr, cluster);
       int64_t bytes = sharedBytesOf(group, schedule, rows);
       most = std::max(most, bytes);
       if (bytes <= chip.sharedPerBlock)
@@ -209,7 +228,7 @@ LogicalResult chooseAttention(mega::GroupOp group, const Chip &chip) {
            << chip.sharedPerBlock << "; give its schedule a smaller column_block or k_tile";
   group.setScheduleAttr(mega::ScheduleAttr::get(
       group.getContext(), DenseI64ArrayAttr::get(group.getContext(), kept), std::nullopt, columns,
-      std::nullopt, std::nullopt, keys, std::nullopt, threads, nullptr));
+      std::nullopt, std::nullopt, keys, std::nullopt, threads, nullptr, cluster));
   return success();
 }
 
@@ -269,7 +288,8 @@ LogicalResult chooseRows(mega::GroupOp group, const Chip &chip, StringAttr wante
   auto schedule = [&](ArrayRef<int64_t> rows) {
     // A block takes one row tile, whatever its size.
     return mega::ScheduleAttr::get(context, DenseI64ArrayAttr::get(context, rows), 1, columns,
-                                   std::nullopt, std::nullopt, terms, stages, threads, copies);
+                                   std::nullopt, std::nullopt, terms, stages, threads, copies,
+                                   std::nullopt);
   };
   group.setScheduleAttr(schedule(wanted));
   for (int64_t rows : wanted) {
@@ -312,7 +332,8 @@ LogicalResult chooseStream(mega::GroupOp group, const Chip &chip) {
                                                : gpuTimeTile(group, channels, chip);
   group.setScheduleAttr(mega::ScheduleAttr::get(
       group.getContext(), nullptr, std::nullopt, std::nullopt, steps, channels, std::nullopt,
-      std::nullopt, given ? given.getThreads() : std::nullopt, nullptr));
+      std::nullopt, given ? given.getThreads() : std::nullopt, nullptr,
+      std::nullopt));
   return success();
 }
 
@@ -402,12 +423,13 @@ mega::ScheduleAttr gpuScheduleOf(mega::GroupOp group, int64_t rowTile) {
   if (rowTile > 1)
     threads = threadsFor(isBF16(group), rowTile, {columns, *all.getKTile()}, threads);
   else
-    columns = shareOf(columns, kOneRowColumns);
+    columns = shareOf(columns, all.getCluster() ? kClusterColumns : kOneRowColumns);
   if (!threads)
     return mega::ScheduleAttr();
   auto own = DenseI64ArrayAttr::get(group.getContext(), {rowTile});
   return mega::ScheduleAttr::get(group.getContext(), own, rowTile, columns, std::nullopt,
-                                 std::nullopt, all.getKTile(), std::nullopt, threads, nullptr);
+                                 std::nullopt, all.getKTile(), std::nullopt, threads, nullptr,
+                                 rowTile == 1 ? all.getCluster() : std::nullopt);
 }
 
 namespace {
@@ -439,7 +461,7 @@ mega::ScheduleAttr rowScheduleOf(mega::GroupOp group, int64_t rowTile, const Chi
     if (!threads)
       return mega::ScheduleAttr();
     return mega::ScheduleAttr::get(context, own, rowTile, columns, std::nullopt, std::nullopt,
-                                   all.getKTile(), stages, threads, copies);
+                                   all.getKTile(), stages, threads, copies, std::nullopt);
   };
   if (hasProduct(group) && !whole && rowTile <= 16) {
     // With few rows there are few blocks: more, narrower ones read B together.

@@ -70,3 +70,19 @@ func.func @across(%dy: tensor<?x?x128xf32>, %w: tensor<128x64xf32>) -> tensor<?x
   }
   return %0 : tensor<?x?x64xf32>
 }
+
+// -----
+
+func.func @cluster(%q: tensor<?x?x1x32xbf16>, %k: tensor<?x?x1x32xbf16>, %v: tensor<?x?x1x64xbf16>,
+                   %keys: tensor<?x64x1x32xbf16>, %values: tensor<?x64x1x64xbf16>, %position: tensor<?xi64>)
+    -> (tensor<?x?x1x64xbf16>, tensor<?x64x1x32xbf16>, tensor<?x64x1x64xbf16>) {
+  // expected-error @+1 {{expects no cluster, or on chips that have clusters one of 1, 2, 4 or 8 blocks, but got 4 on sm_80}}
+  %0:3 = mega.group "a" (%q0 = %q : tensor<?x?x1x32xbf16>, %k0 = %k : tensor<?x?x1x32xbf16>, %v0 = %v : tensor<?x?x1x64xbf16>,
+                         %s0 = %keys : tensor<?x64x1x32xbf16>, %s1 = %values : tensor<?x64x1x64xbf16>, %p0 = %position : tensor<?xi64>)
+      -> (tensor<?x?x1x64xbf16>, tensor<?x64x1x32xbf16>, tensor<?x64x1x64xbf16>) schedule(<cluster = 4>) {
+    %o, %nk, %nv = mega.chunk_attention %q0, %k0, %v0, %s0, %s1 at %p0 chunk(64)
+        : tensor<?x?x1x32xbf16>, tensor<?x?x1x64xbf16>, tensor<?x64x1x32xbf16>, tensor<?x64x1x64xbf16>, tensor<?xi64>
+    mega.yield %o, %nk, %nv : tensor<?x?x1x64xbf16>, tensor<?x64x1x32xbf16>, tensor<?x64x1x64xbf16>
+  }
+  return %0#0, %0#1, %0#2 : tensor<?x?x1x64xbf16>, tensor<?x64x1x32xbf16>, tensor<?x64x1x64xbf16>
+}

@@ -20,6 +20,15 @@ llvm.func @kernel(%x: !llvm.ptr<1>, %rows: i64, %map: !llvm.ptr)
 
 // -----
 
+// Blocks of a cluster.
+// CHECK-LABEL: llvm.func @cluster
+// CHECK-SAME:    nvvm.cluster_dim = array<i32: 4, 1, 1>
+llvm.func @cluster() attributes {gpu.threads = 64 : i64, mega.row_tile = 1 : i64, gk.cluster = 4 : i64, gk.shared_bytes = 0 : i64} {
+  llvm.return
+}
+
+// -----
+
 llvm.func @f(%x: f32) -> f32
 llvm.func @call(%x: f32) {
   // expected-error @below {{calls a function; a GPU kernel is linked with no library}}

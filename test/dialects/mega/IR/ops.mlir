@@ -172,8 +172,8 @@ func.func @group(%x: tensor<?x?x8xf32>, %g: tensor<?x?x8xf32>) {
 
 // CHECK-LABEL: func.func private @schedules
 func.func private @schedules() attributes {
-  // CHECK-SAME: a = #mega.schedule<row_tiles = [1, 4, 12], row_block = 48, column_block = 256, time_tile = 16, channel_tile = 8>
-  a = #mega.schedule<row_tiles = [1, 4, 12], row_block = 48, column_block = 256, time_tile = 16, channel_tile = 8>,
+  // CHECK-SAME: a = #mega.schedule<row_tiles = [1, 4, 12], row_block = 48, column_block = 256, time_tile = 16, channel_tile = 8, cluster = 4>
+  a = #mega.schedule<row_tiles = [1, 4, 12], row_block = 48, column_block = 256, time_tile = 16, channel_tile = 8, cluster = 4>,
   // CHECK-SAME: b = #mega.schedule<time_tile = 16>
   b = #mega.schedule<time_tile = 16>,
   // CHECK-SAME: c = #mega.schedule<>
