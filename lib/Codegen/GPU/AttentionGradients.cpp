@@ -168,7 +168,8 @@ public:
     };
     fill(s.index(0), s.index(0));
     auto loop =
-        scf::ForOp::create(b, loc, s.index(0), s.index(features / terms), s.index(1), square->zero());
+        scf::ForOp::create(b, loc, s.index(0), s.index(features / terms), s.index(1),
+                           square->zero());
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(loop.getBody());

@@ -8,8 +8,8 @@
 //   S = owned walkedᵀ        G = scale (softmax - [v = target])        sums += G walked  
 //
 // with the sums of the owned lines in registers. What does not fit there is shared out by columns;
-// every share computes the logits again. bf16 is multiplied by tensor cores, and so are the factors G,
-// which are rounded to it; all else is f32.
+// every share computes the logits again. bf16 is multiplied by tensor cores, and so are the factors
+// G, which are rounded to it; all else is f32.
 //
 //===----------------------------------------------------------------------===//
 
@@ -141,7 +141,8 @@ LogicalResult Loss::forward(mega::LinearCrossEntropyOp op) {
   Accumulator scores{s.shared(ownedTile * accumulatorPitch(tokens), k.f32, "sums"),
                      accumulatorPitch(tokens)};
   // Of every row: the largest logit so far, the sum of exponentials relative to it, the target's.
-  Value tops = s.shared(ownedTile, k.f32), sums = s.shared(ownedTile, k.f32), hits = s.shared(ownedTile, k.f32);
+  Value tops = s.shared(ownedTile, k.f32), sums = s.shared(ownedTile, k.f32);
+  Value hits = s.shared(ownedTile, k.f32);
   double lowest = -std::numeric_limits<double>::infinity();
   s.loop(s.thread(), s.index(ownedTile), s.index(threads), [&](Value row) {
     s.store(s.f32(lowest), tops, row);
@@ -315,8 +316,8 @@ int64_t lossBytes(Operation *op, const Cut &cut) {
   if (forward)
     return std::max(ring, scores) + 12 * cut.rows;
   int64_t lines = walk.stages * walk.part * (cut.columns + pad) * bytes;
-  int64_t gradients = std::max(cut.rows * (walk.lines + pad), walk.lines * (cut.rows + pad)) * bytes;
-  return std::max({ring, scores, lines}) + gradients;
+  int64_t factors = std::max(cut.rows * (walk.lines + pad), walk.lines * (cut.rows + pad));
+  return std::max({ring, scores, lines}) + factors * bytes;
 }
 
 bool lossFits(Operation *op, const Cut &cut) {

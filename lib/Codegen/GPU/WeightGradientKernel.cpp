@@ -12,7 +12,7 @@ using namespace mlir;
 
 namespace otodus::gpu {
 
-/// Elements between lines of bf16, so that ldmatrix meets no bank twice; FMA tiles read along lines.
+/// Elements between lines of bf16, so that ldmatrix meets no bank twice; FMA reads along lines.
 static int64_t padOf(Type element) { return element.isBF16() ? elementsOf16Bytes(element) : 0; }
 
 int64_t weightGradientBytes(Type element, const Cut &cut) {
