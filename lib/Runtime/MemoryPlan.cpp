@@ -108,12 +108,12 @@ Result<FunctionMemory> planFunction(const Function &function, int64_t batch, int
   return memory;
 }
 
-Result<StateMemory> planStates(const formats::Program &program, int64_t batch,
+Result<StateMemory> planStates(const std::vector<formats::State> &states, int64_t batch,
                                const Device::Traits &traits) {
   StateMemory memory;
   Placer placer(traits);
   memory.positions = placer.place(batch, 8);
-  for (const formats::State &state : program.states)
+  for (const formats::State &state : states)
     memory.states.push_back(placer.place(state.bytes(), batch));
   if (placer.overflow())
     return Status(Code::Device, "the state of " + std::to_string(batch) +
@@ -145,7 +145,7 @@ int64_t longestPiece(const Function &function, int64_t maxPiece) {
 
 Result<int64_t> sessionBytes(const formats::Program &program, int64_t batch, int64_t maxPiece,
                              const Device::Traits &traits) {
-  Result<StateMemory> states = planStates(program, batch, traits);
+  Result<StateMemory> states = planStates(program.states, batch, traits);
   if (!states.isOk())
     return states.status();
   int64_t scratch = 0;

@@ -43,14 +43,14 @@ struct FunctionMemory {
 Result<FunctionMemory> planFunction(const formats::Function &function, int64_t batch,
                                     int64_t length, const Device::Traits &traits);
 
-/// The carried states of `batch` sequences and their positions.
+/// `states` of `batch` sequences, Program::states or their gradients, and the positions.
 struct StateMemory {
   int64_t positions = 0;
-  std::vector<int64_t> states; ///< one per Program::states
+  std::vector<int64_t> states; ///< one per state
   int64_t bytes = 0;
 };
 /// Code::Device if the sizes overflow.
-Result<StateMemory> planStates(const formats::Program &program, int64_t batch,
+Result<StateMemory> planStates(const std::vector<formats::State> &states, int64_t batch,
                                const Device::Traits &traits);
 
 /// Bytes of one sequence that a function's BufferKind::StateBefore buffers need: all states but

@@ -23,7 +23,8 @@ Status Session::Impl::allocateTraining() {
   place(arena);
   int64_t ofScalars = place(formats::kTrainingScalars * 4);
   std::vector<int64_t> offsets;
-  for (const formats::State &s : program().states)
+  stateGradientTypes = gradientsOf(program().states);
+  for (const formats::State &s : stateGradientTypes)
     offsets.push_back(place(s.bytes() * batch));
   Result<Memory> memory = Memory::allocate(model->device_, static_cast<size_t>(total));
   if (!memory.isOk())
@@ -39,8 +40,8 @@ Status Session::Impl::allocateTraining() {
   OTODUS_RETURN_IF_ERROR(start(0, arena, "gradients"));
   OTODUS_RETURN_IF_ERROR(start(ofScalars, formats::kTrainingScalars * 4, "scalars"));
   for (size_t i = 0; i < offsets.size(); ++i)
-    OTODUS_RETURN_IF_ERROR(start(offsets[i], program().states[i].bytes() * batch,
-                                 "gradient of state " + program().states[i].name));
+    OTODUS_RETURN_IF_ERROR(start(offsets[i], stateGradientTypes[i].bytes() * batch,
+                                 "gradient of state " + stateGradientTypes[i].name));
   OTODUS_RETURN_IF_ERROR(stream->synchronise());
   training = std::move(*memory);
   gradients = reinterpret_cast<float *>(training.data());
@@ -199,18 +200,18 @@ Result<Tensor> Session::gradient(const std::string &weight) const {
 
 Result<Tensor> Session::stateGradient(const std::string &name) const {
   OTODUS_RETURN_IF_ERROR(impl_->allocateTraining());
-  std::swap(impl_->states, impl_->stateGradients); // they are laid out alike
-  Result<Tensor> result = state(name);
-  std::swap(impl_->states, impl_->stateGradients);
-  return result;
+  Result<size_t> index = impl_->findState(name);
+  if (!index.isOk())
+    return index.status();
+  return impl_->read(impl_->stateGradientTypes[*index], impl_->stateGradients[*index]);
 }
 
 Status Session::setStateGradient(const std::string &name, const TensorView &value) {
   OTODUS_RETURN_IF_ERROR(impl_->allocateTraining());
-  std::swap(impl_->states, impl_->stateGradients);
-  Status done = setState(name, value);
-  std::swap(impl_->states, impl_->stateGradients);
-  return done;
+  Result<size_t> index = impl_->findState(name);
+  if (!index.isOk())
+    return index.status();
+  return impl_->write(impl_->stateGradientTypes[*index], impl_->stateGradients[*index], value);
 }
 
 Status Session::zeroGradients() {
@@ -220,7 +221,7 @@ Status Session::zeroGradients() {
   for (size_t i = 0; i < impl_->stateGradients.size(); ++i)
     OTODUS_RETURN_IF_ERROR(impl_->stream->zero(
         impl_->stateGradients[i],
-        static_cast<size_t>(impl_->program().states[i].bytes() * impl_->batch)));
+        static_cast<size_t>(impl_->stateGradientTypes[i].bytes() * impl_->batch)));
   return impl_->stream->synchronise();
 }
 

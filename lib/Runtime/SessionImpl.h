@@ -76,6 +76,7 @@ struct Session::Impl {
   Memory training;
   float *gradients = nullptr, *scalars = nullptr;
   std::vector<std::byte *> stateGradients;
+  std::vector<formats::State> stateGradientTypes;
 
   Memory scratch; ///< shared by all functions, which never run at the same time
   /// Positions, then inputs and outputs; as large as the functions that ran so far need. Nothing
@@ -108,10 +109,18 @@ struct Session::Impl {
   // Carried state.
   Status allocateState(const std::vector<std::vector<double>> &initial);
   Status resetState(const std::vector<std::vector<double>> &initial, bool alreadyZero);
-  /// The first `count` elements of sequence b's state i, row-major. The session stays as it was.
-  Status fetch(size_t i, int64_t b, int64_t count, void *logical) const;
+  /// The first `count` elements of sequence b's state `s`, row-major, of which `memory` has those
+  /// of all sequences. The session stays as it was.
+  Status fetch(const formats::State &s, const std::byte *memory, int64_t b, int64_t count,
+               void *logical) const;
   /// Replaces that state by `count` elements and zeros.
-  Status store(size_t i, int64_t b, const void *logical, int64_t count);
+  Status store(const formats::State &s, std::byte *memory, int64_t b, const void *logical,
+               int64_t count);
+  /// State `s` of all sequences in `memory`, in or out; or its gradient.
+  Result<Tensor> read(const formats::State &s, const std::byte *memory) const;
+  Status write(const formats::State &s, std::byte *memory, const TensorView &value);
+  /// The number of a state. Code::Usage if there is none.
+  Result<size_t> findState(const std::string &name) const;
 
   /// Entries of an open chunk that mean something, of sequence b.
   int64_t openCount(const formats::State &state, int64_t b) const {

@@ -70,9 +70,9 @@ size_t bytesOf(const formats::State &state, int64_t count) {
 // One state of one sequence
 //===----------------------------------------------------------------------===//
 
-Status Session::Impl::fetch(size_t i, int64_t b, int64_t count, void *logical) const {
-  const formats::State &s = program().states[i];
-  const std::byte *memory = states[i] + b * s.bytes();
+Status Session::Impl::fetch(const formats::State &s, const std::byte *memory, int64_t b,
+                            int64_t count, void *logical) const {
+  memory += b * s.bytes();
   std::vector<std::byte> copy;
   if (!traits().sharesHostMemory) {
     OTODUS_RETURN_IF_ERROR(failed);
@@ -85,9 +85,9 @@ Status Session::Impl::fetch(size_t i, int64_t b, int64_t count, void *logical) c
   return Status::ok();
 }
 
-Status Session::Impl::store(size_t i, int64_t b, const void *logical, int64_t count) {
-  const formats::State &s = program().states[i];
-  std::byte *memory = states[i] + b * s.bytes();
+Status Session::Impl::store(const formats::State &s, std::byte *memory, int64_t b,
+                            const void *logical, int64_t count) {
+  memory += b * s.bytes();
   auto bytes = static_cast<size_t>(s.bytes());
   if (traits().sharesHostMemory) {
     std::memset(memory, 0, bytes);
@@ -106,7 +106,7 @@ Status Session::Impl::store(size_t i, int64_t b, const void *logical, int64_t co
 //===----------------------------------------------------------------------===//
 
 Status Session::Impl::allocateState(const std::vector<std::vector<double>> &initial) {
-  Result<StateMemory> plan = planStates(program(), batch, traits());
+  Result<StateMemory> plan = planStates(program().states, batch, traits());
   if (!plan.isOk())
     return plan.status();
   Result<Memory> memory = Memory::allocate(model->device_, static_cast<size_t>(plan->bytes));
@@ -148,7 +148,7 @@ Status Session::Impl::resetState(const std::vector<std::vector<double>> &initial
       putNumber(s.dtype, logical.data(), e,
                 values.empty() ? s.initial : values[static_cast<size_t>(e)]);
     for (int64_t b = 0; b < batch; ++b)
-      OTODUS_RETURN_IF_ERROR(store(i, b, logical.data(), count));
+      OTODUS_RETURN_IF_ERROR(store(s, states[i], b, logical.data(), count));
   }
   return stream->synchronise();
 }
@@ -192,7 +192,7 @@ Status Session::save(const std::string &path) const {
     for (int64_t b = 0; b < impl.batch; ++b) {
       int64_t count = impl.meaningful(state, b);
       std::vector<uint8_t> bytes(bytesOf(state, count));
-      OTODUS_RETURN_IF_ERROR(impl.fetch(i, b, count, bytes.data()));
+      OTODUS_RETURN_IF_ERROR(impl.fetch(state, impl.states[i], b, count, bytes.data()));
       tensor.sequences.push_back(std::move(bytes));
     }
     file.states.push_back(std::move(tensor));
@@ -241,7 +241,8 @@ Status Session::restore(const std::string &path) {
     const formats::State &state = impl.program().states[i];
     for (int64_t b = 0; b < impl.batch; ++b)
       OTODUS_RETURN_IF_ERROR(
-          impl.store(i, b, tensors[i]->sequences[b].data(), impl.meaningful(state, b)));
+          impl.store(state, impl.states[i], b, tensors[i]->sequences[b].data(),
+                     impl.meaningful(state, b)));
   }
   return Status::ok();
 }
@@ -264,73 +265,72 @@ Status Session::setPositions(const std::vector<int64_t> &positions) {
   return Status::ok();
 }
 
-namespace {
-
-const formats::State *findState(const formats::Program &program, const std::string &name,
-                                size_t &index) {
-  for (index = 0; index < program.states.size(); ++index)
-    if (program.states[index].name == name)
-      return &program.states[index];
-  return nullptr;
+Result<size_t> Session::Impl::findState(const std::string &name) const {
+  for (size_t i = 0; i < program().states.size(); ++i)
+    if (program().states[i].name == name)
+      return i;
+  return Status(Code::Usage, "the model has no state '" + name + "'");
 }
 
-} // namespace
-
-Result<Tensor> Session::state(const std::string &name) const {
-  const Impl &impl = *impl_;
-  size_t index = 0;
-  const formats::State *state = findState(impl.program(), name, index);
-  if (!state)
-    return Status(Code::Usage, "the model has no state '" + name + "'");
-  int64_t elements = elementsOf(*state);
+Result<Tensor> Session::Impl::read(const formats::State &s, const std::byte *memory) const {
+  int64_t elements = elementsOf(s);
   Tensor result;
-  result.dtype = isInteger(state->dtype) ? DType::I64 : DType::F32;
-  result.shape = {impl.batch};
-  result.shape.insert(result.shape.end(), state->shape.begin(), state->shape.end());
-  result.data.resize(static_cast<size_t>(impl.batch * elements * formats::sizeOf(result.dtype)));
-  std::vector<std::byte> logical(bytesOf(*state, elements));
-  for (int64_t b = 0; b < impl.batch; ++b) {
-    int64_t count = impl.meaningful(*state, b);
-    OTODUS_RETURN_IF_ERROR(impl.fetch(index, b, count, logical.data()));
+  result.dtype = isInteger(s.dtype) ? DType::I64 : DType::F32;
+  result.shape = {batch};
+  result.shape.insert(result.shape.end(), s.shape.begin(), s.shape.end());
+  result.data.resize(static_cast<size_t>(batch * elements * formats::sizeOf(result.dtype)));
+  std::vector<std::byte> logical(bytesOf(s, elements));
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t count = meaningful(s, b);
+    OTODUS_RETURN_IF_ERROR(fetch(s, memory, b, count, logical.data()));
     for (int64_t e = 0; e < count; ++e) {
       if (result.dtype == DType::I64)
         reinterpret_cast<int64_t *>(result.data.data())[b * elements + e] =
-            integerAt(state->dtype, logical.data(), e);
+            integerAt(s.dtype, logical.data(), e);
       else
         reinterpret_cast<float *>(result.data.data())[b * elements + e] =
-            static_cast<float>(numberAt(state->dtype, logical.data(), e));
+            static_cast<float>(numberAt(s.dtype, logical.data(), e));
     }
   }
   return result;
 }
 
-Status Session::setState(const std::string &name, const TensorView &value) {
-  Impl &impl = *impl_;
-  size_t index = 0;
-  const formats::State *state = findState(impl.program(), name, index);
-  if (!state)
-    return Status(Code::Usage, "the model has no state '" + name + "'");
-  std::vector<int64_t> shape = {impl.batch};
-  shape.insert(shape.end(), state->shape.begin(), state->shape.end());
-  if (value.shape != shape || isInteger(value.dtype) != isInteger(state->dtype))
-    return Status(Code::Usage, "state '" + name + "': expected " + nameOf(state->dtype) + " " +
+Status Session::Impl::write(const formats::State &s, std::byte *memory, const TensorView &value) {
+  std::vector<int64_t> shape = {batch};
+  shape.insert(shape.end(), s.shape.begin(), s.shape.end());
+  if (value.shape != shape || isInteger(value.dtype) != isInteger(s.dtype))
+    return Status(Code::Usage, "state '" + s.name + "': expected " + nameOf(s.dtype) + " " +
                                    formats::shapeToString(shape) + ", found " +
                                    nameOf(value.dtype) + " " + formats::shapeToString(value.shape));
-  int64_t elements = elementsOf(*state);
+  int64_t elements = elementsOf(s);
   if (!value.data && elements > 0)
-    return Status(Code::Usage, "state '" + name + "': the data pointer is null");
-  std::vector<std::byte> logical(bytesOf(*state, elements));
-  for (int64_t b = 0; b < impl.batch; ++b) {
+    return Status(Code::Usage, "state '" + s.name + "': the data pointer is null");
+  std::vector<std::byte> logical(bytesOf(s, elements));
+  for (int64_t b = 0; b < batch; ++b) {
     for (int64_t e = 0; e < elements; ++e) {
       int64_t from = b * elements + e;
-      if (isInteger(state->dtype))
-        putInteger(state->dtype, logical.data(), e, integerAt(value.dtype, value.data, from));
+      if (isInteger(s.dtype))
+        putInteger(s.dtype, logical.data(), e, integerAt(value.dtype, value.data, from));
       else
-        putNumber(state->dtype, logical.data(), e, numberAt(value.dtype, value.data, from));
+        putNumber(s.dtype, logical.data(), e, numberAt(value.dtype, value.data, from));
     }
-    OTODUS_RETURN_IF_ERROR(impl.store(index, b, logical.data(), elements));
+    OTODUS_RETURN_IF_ERROR(store(s, memory, b, logical.data(), elements));
   }
   return Status::ok();
+}
+
+Result<Tensor> Session::state(const std::string &name) const {
+  Result<size_t> index = impl_->findState(name);
+  if (!index.isOk())
+    return index.status();
+  return impl_->read(impl_->program().states[*index], impl_->states[*index]);
+}
+
+Status Session::setState(const std::string &name, const TensorView &value) {
+  Result<size_t> index = impl_->findState(name);
+  if (!index.isOk())
+    return index.status();
+  return impl_->write(impl_->program().states[*index], impl_->states[*index], value);
 }
 
 } // namespace otodus::runtime

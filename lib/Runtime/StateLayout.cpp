@@ -109,6 +109,14 @@ int64_t elementsPerEntry(const State &state) {
   return elements;
 }
 
+std::vector<State> gradientsOf(const std::vector<State> &states) {
+  std::vector<State> gradients = states;
+  for (State &state : gradients)
+    if (state.dtype == DType::BF16)
+      state.dtype = DType::F32;
+  return gradients;
+}
+
 void scatterState(const State &state, const void *logical, int64_t count, std::byte *memory) {
   moveBytes(state, logical, count, memory, true);
 }

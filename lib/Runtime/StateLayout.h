@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace otodus::runtime {
 
@@ -19,6 +20,10 @@ int64_t elementsOf(const formats::State &state);
 
 /// Elements of one entry of the first dimension (of an open chunk: one position).
 int64_t elementsPerEntry(const formats::State &state);
+
+/// How the gradients of `states` are kept: laid out alike, in f32 where a state is bf16
+/// (docs/Training.md, bf16).
+std::vector<formats::State> gradientsOf(const std::vector<formats::State> &states);
 
 /// Copies elements [0, count) of the row-major array `logical` into one sequence's
 /// memory, or back. Elements have the state's dtype on both sides.

@@ -223,7 +223,8 @@ Result<LossSum> Trainer::accumulate(const TokenBatch &tokens, double scale) {
   // Backward, last piece first. The loss looks at no state.
   for (size_t s = 0; s < impl.gradientsOfStates.size(); ++s)
     OTODUS_RETURN_IF_ERROR(
-        impl.clear(impl.gradientsOfStates[s], static_cast<size_t>(impl.bytesOfState(s))));
+        impl.clear(impl.gradientsOfStates[s],
+                   static_cast<size_t>(impl.stateGradientTypes[s].bytes() * impl.batch)));
   std::vector<LossSum> sums(pieces.size());
   for (size_t i = pieces.size(); i-- > 0;) {
     if (i + 1 < pieces.size())
@@ -236,7 +237,7 @@ Result<LossSum> Trainer::accumulate(const TokenBatch &tokens, double scale) {
     // What a document starts from does not depend on the one before.
     for (int64_t row : pieces[i].fresh)
       for (size_t s = 0; s < impl.gradientsOfStates.size(); ++s) {
-        int64_t size = impl.program().states[s].bytes();
+        int64_t size = impl.stateGradientTypes[s].bytes();
         OTODUS_RETURN_IF_ERROR(
             impl.clear(impl.gradientsOfStates[s] + row * size, static_cast<size_t>(size)));
       }

@@ -92,6 +92,8 @@ struct Trainer::Impl {
     return arenaData(which) + program().parameters[index].offset;
   }
   int64_t bytesOfState(size_t i) const { return program().states[i].bytes() * batch; }
+  /// How gradients of states lie; empty until a step needs them.
+  std::vector<formats::State> stateGradientTypes;
 
   // Copies to and from the device, done on return.
   Status put(void *to, const void *from, size_t bytes);
@@ -103,8 +105,8 @@ struct Trainer::Impl {
   Status start(WeightSource &weights);
   Status refresh(const std::vector<const std::byte *> &prepared);
   Status setBatch(int64_t newBatch, const std::vector<std::vector<double>> &initial);
-  Status makeStates(const StateMemory &plan, int64_t sequences, Memory &memory, const char *prefix,
-                    std::vector<std::byte *> &addresses);
+  Status makeStates(const std::vector<formats::State> &types, int64_t sequences, Memory &memory,
+                    const char *prefix, std::vector<std::byte *> &addresses);
   /// Memory of `batch` for going backward, which an evaluation does not need.
   Status addGradientsOfStates();
   Status place(const formats::Function &function, int64_t length, const FunctionMemory &memory,

@@ -180,18 +180,22 @@ Result<Memory> Trainer::Impl::allocate(int64_t bytes, const std::string &name) {
   return memory;
 }
 
-/// Memory like that of the states, zero-filled, one buffer per state.
-Status Trainer::Impl::makeStates(const StateMemory &plan, int64_t sequences, Memory &memory,
-                                 const char *prefix, std::vector<std::byte *> &addresses) {
+/// Memory for states of `types` and the positions, zero-filled, one buffer per state.
+Status Trainer::Impl::makeStates(const std::vector<formats::State> &types, int64_t sequences,
+                                 Memory &memory, const char *prefix,
+                                 std::vector<std::byte *> &addresses) {
+  Result<StateMemory> plan = planStates(types, sequences, traits());
+  if (!plan.isOk())
+    return plan.status();
   Result<Memory> fresh =
-      Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(plan.bytes, 64)));
+      Memory::allocate(device, static_cast<size_t>(std::max<int64_t>(plan->bytes, 64)));
   if (!fresh.isOk())
     return fresh.status().in("states of " + std::to_string(sequences) + " sequences");
   memory = std::move(*fresh);
   addresses.clear();
-  for (size_t i = 0; i < plan.states.size(); ++i) {
-    addresses.push_back(memory.data() + plan.states[i]);
-    const formats::State &s = program().states[i];
+  for (size_t i = 0; i < types.size(); ++i) {
+    addresses.push_back(memory.data() + plan->states[i]);
+    const formats::State &s = types[i];
     auto bytes = static_cast<size_t>(s.bytes() * sequences);
     if (traits().checksMemory)
       OTODUS_RETURN_IF_ERROR(device->announce(addresses.back(), bytes, prefix + s.name));
@@ -203,11 +207,9 @@ Status Trainer::Impl::makeStates(const StateMemory &plan, int64_t sequences, Mem
 Status Trainer::Impl::addGradientsOfStates() {
   if (stateGradients.size() > 0)
     return Status::ok();
-  Result<StateMemory> plan = planStates(program(), batch, traits());
-  if (!plan.isOk())
-    return plan.status();
-  OTODUS_RETURN_IF_ERROR(
-      makeStates(*plan, batch, stateGradients, "gradient of state ", gradientsOfStates));
+  stateGradientTypes = gradientsOf(program().states);
+  OTODUS_RETURN_IF_ERROR(makeStates(stateGradientTypes, batch, stateGradients,
+                                    "gradient of state ", gradientsOfStates));
   int64_t bytes = stateBeforeBytes(program(), *gradientFunction) * batch;
   if (bytes == 0)
     return Status::ok();
@@ -263,13 +265,13 @@ Status Trainer::Impl::setBatch(int64_t newBatch, const std::vector<std::vector<d
   kept.reset();
   keptBytes = 0;
   batch = 0;
-  Result<StateMemory> plan = planStates(program(), newBatch, traits());
+  Result<StateMemory> plan = planStates(program().states, newBatch, traits());
   if (!plan.isOk())
     return plan.status();
   for (Memory *memory : {&state, &stateGradients, &stateBefore})
     memory->reset();
   statesBefore.clear();
-  OTODUS_RETURN_IF_ERROR(makeStates(*plan, newBatch, state, "state ", states));
+  OTODUS_RETURN_IF_ERROR(makeStates(program().states, newBatch, state, "state ", states));
   devicePositions = reinterpret_cast<int64_t *>(state.data() + plan->positions);
   if (traits().checksMemory)
     OTODUS_RETURN_IF_ERROR(

@@ -3,6 +3,7 @@
 #include "otodus/Runtime/TrainingPlan.h"
 
 #include "MemoryPlan.h"
+#include "StateLayout.h"
 #include "otodus/Formats/ArtefactFile.h"
 
 #include <algorithm>
@@ -92,8 +93,11 @@ Result<TrainingMemory> planTraining(const Program &program, const TrainingShape 
   int64_t stateBytes = 0;
   for (const formats::State &state : program.states)
     stateBytes += state.bytes();
-  Result<StateMemory> states = planStates(program, shape.batch, traits);
+  Result<StateMemory> states = planStates(program.states, shape.batch, traits),
+                      gradientsOfStates =
+                          planStates(gradientsOf(program.states), shape.batch, traits);
   OTODUS_RETURN_IF_ERROR(states.status());
+  OTODUS_RETURN_IF_ERROR(gradientsOfStates.status());
 
   auto piece = [&](const Function &function, int64_t length) {
     return std::min(longestPiece(function, shape.maxPiece), length);
@@ -105,7 +109,7 @@ Result<TrainingMemory> planTraining(const Program &program, const TrainingShape 
   OTODUS_RETURN_IF_ERROR(forward.status());
   int64_t pieces = (shape.length + length - 1) / length;
   memory.states = states->bytes;
-  memory.stateGradients = memory.states;
+  memory.stateGradients = gradientsOfStates->bytes;
   memory.stateBefore = stateBeforeBytes(program, *gradients) * shape.batch;
   memory.kept = stateBytes * shape.batch * (pieces - 1);
   memory.arguments = backward->argumentBytes + (pieces > 1 ? forward->argumentBytes : 0);
