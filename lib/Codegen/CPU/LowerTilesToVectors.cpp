@@ -25,11 +25,14 @@ struct LowerTilesToVectors : impl::LowerTilesToVectorsBase<LowerTilesToVectors> 
     }
     SmallVector<linalg::GenericOp> products, generics;
     SmallVector<linalg::FillOp> fills;
+    SmallVector<vector::ContractionOp> pairs;
     getOperation()->walk([&](Operation *op) {
       if (auto generic = dyn_cast<linalg::GenericOp>(op))
         (cpu::isPackedContraction(generic) ? products : generics).push_back(generic);
       else if (auto fill = dyn_cast<linalg::FillOp>(op))
         fills.push_back(fill);
+      else if (auto product = dyn_cast<vector::ContractionOp>(op); product && cpu::isPairProduct(product))
+        pairs.push_back(product);
     });
     IRRewriter rewriter(&getContext());
     // Products first: they swallow the fill that their sum starts from.
@@ -39,6 +42,8 @@ struct LowerTilesToVectors : impl::LowerTilesToVectorsBase<LowerTilesToVectors> 
     for (linalg::GenericOp op : generics)
       if (failed(cpu::lowerGenericToVectors(rewriter, op)))
         return signalPassFailure();
+    for (vector::ContractionOp op : pairs)
+      cpu::lowerPairProduct(rewriter, op, *machine);
     for (linalg::FillOp op : fills) {
       if (op->use_empty())
         rewriter.eraseOp(op);

@@ -11,6 +11,7 @@
 #include "otodus/Codegen/CPU/Machine.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/PatternMatch.h"
 
 namespace otodus::cpu {
@@ -31,6 +32,13 @@ bool isPackedContraction(mlir::linalg::GenericOp op);
 mlir::LogicalResult lowerContractionToVectors(mlir::RewriterBase &rewriter,
                                               mlir::linalg::GenericOp op,
                                               const Machine &machine);
+
+/// True for acc[i] + Σ_q b[i][q] pair[q], q < 2, of bf16 with an f32 sum.
+bool isPairProduct(mlir::vector::ContractionOp op);
+
+/// Replaces it by what the machine has for pairs of bf16.
+void lowerPairProduct(mlir::RewriterBase &rewriter, mlir::vector::ContractionOp op,
+                      const Machine &machine);
 
 //===----------------------------------------------------------------------===//
 // Small builders

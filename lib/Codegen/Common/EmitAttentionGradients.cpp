@@ -5,6 +5,14 @@
 //
 //   P = exp(S - log_sum)   dP = dO Vᵀ   dS = P ∘ (dP - dot)   dQ = dS K   dK = dSᵀ Q   dV = Pᵀ dO
 //
+// The open chunk has keys as columns and values as rows. mega.chunk_panels copies keys as rows and
+// values as columns:
+//
+//           columns, S and dP: [H][C / 32][d][32 slots]      rows, dQ: [H][d / 32][C][32 features]
+//   bf16    [H][C / 32][d / 2][32 slots][2 features]         [H][d / 32][C / 2][32 features][2 slots]
+//
+// Of bf16, products take two terms at a time (SumEmitter::pairProduct), so P and dS are rounded.
+//
 //===----------------------------------------------------------------------===//
 
 #include "SumEmitter.h"
@@ -22,7 +30,7 @@ constexpr int64_t kRows = 8; ///< rows whose scores stay in registers
 
 int64_t blocksOf(int64_t n) { return (n + kLanes - 1) / kLanes; }
 
-/// How keys and values of the open chunk lie (formats::StateLayout::Keys, Values), in f32.
+/// How keys and values of the open chunk lie (formats::StateLayout::Keys, Values).
 struct Chunk {
   Chunk(SumEmitter &s, Value keys, int64_t valueFeatures) : s(s) {
     auto type = cast<RankedTensorType>(keys.getType());
@@ -33,6 +41,8 @@ struct Chunk {
     zBlocks = blocksOf(dz);
     vBlocks = blocksOf(dv);
     keyBlocks = blocksOf(size);
+    element = type.getElementType();
+    pairs = element.isBF16();
   }
 
   /// First element of the panel of key block `kb`: [features padded][32 keys].
@@ -51,14 +61,9 @@ struct Chunk {
 
   SumEmitter &s;
   int64_t size, heads, dz, dv, zBlocks, vBlocks, keyBlocks;
+  Type element;
+  bool pairs; ///< of bf16, along the dimension that a product sums over
 };
-
-LogicalResult verifyF32(Operation *op, Value value) {
-  if (getElementTypeOrSelf(value.getType()).isF32())
-    return success();
-  return op->emitOpError("has a kernel for f32 alone, but got ")
-         << value.getType() << "; train with f32";
-}
 
 /// Slots of the open chunk that are filled before the call.
 Value openSlots(SumEmitter &s, Value positions, Value sequence, int64_t chunk) {
@@ -82,25 +87,26 @@ Value select(SumEmitter &s, Value mask, Value yes, Value no) {
   return arith::SelectOp::create(s.b, s.loc, mask, yes, no);
 }
 
-Value laneOffsets(SumEmitter &s, int64_t stride) {
+Value laneOffsets(SumEmitter &s, int64_t stride, int64_t lanes) {
   SmallVector<int32_t> offsets;
-  for (int64_t i = 0; i < kLanes; ++i)
+  for (int64_t i = 0; i < lanes; ++i)
     offsets.push_back(int32_t(i * stride));
   return arith::ConstantOp::create(s.b, s.loc, s.b.getI32VectorAttr(offsets));
 }
 
 void scatter(SumEmitter &s, Value v, Value buffer, Value at, int64_t stride) {
-  auto type = VectorType::get({kLanes}, s.b.getI1Type());
+  int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
+  auto type = VectorType::get({lanes}, s.b.getI1Type());
   Value all = arith::ConstantOp::create(s.b, s.loc, DenseElementsAttr::get(type, true));
   vector::ScatterOp::create(s.b, s.loc, /*resultType=*/Type(), buffer, ValueRange{at},
-                            laneOffsets(s, stride), all, v);
+                            laneOffsets(s, stride, lanes), all, v);
 }
 
 Value gather(SumEmitter &s, Value buffer, Value at, int64_t stride) {
   auto type = VectorType::get({kLanes}, s.b.getI1Type());
   Value all = arith::ConstantOp::create(s.b, s.loc, DenseElementsAttr::get(type, true));
   return vector::GatherOp::create(s.b, s.loc, VectorType::get({kLanes}, s.f32), buffer,
-                                  ValueRange{at}, laneOffsets(s, stride), all, s.zeros());
+                                  ValueRange{at}, laneOffsets(s, stride, kLanes), all, s.zeros());
 }
 
 /// `at` counts sequences by their elements; in a row of an activation they are a stride apart.
@@ -113,36 +119,55 @@ Value inRow(SumEmitter &s, Value activation, Value sequence, Value at, int64_t e
 // The other layouts
 //===----------------------------------------------------------------------===//
 
+/// 32 slots of 32 features from element `fromAt` on, turned from columns to rows or back.
+void turnBlock(SumEmitter &s, Value from, Value fromAt, Value to, Value toAt) {
+  s.forLoop(s.index(0), s.index(kLanes), s.index(1), [&](Value i) {
+    Value line = s.loadF32(from, s.add(fromAt, s.mul(i, s.index(kLanes))), kLanes);
+    scatter(s, line, to, s.add(toAt, i), kLanes);
+  });
+}
+
+/// The same of pairs of bf16; `to` is words of two elements, of which `toAt` counts single ones.
+///
+///   (a0 b0) (a1 b1) (a2 b2) …   ==>   (a0 a1) (a2 a3) … and, beside each, (b0 b1) (b2 b3) …
+void turnPairs(SumEmitter &s, Value from, Value fromAt, Value to, Value toAt) {
+  s.forLoop(s.index(0), s.index(kLanes), s.index(2), [&](Value i) {
+    Value pairs = s.loadColumns(from, s.add(fromAt, s.mul(i, s.index(kLanes))));
+    auto lines = vector::DeinterleaveOp::create(s.b, s.loc, pairs);
+    Value at = s.add(s.div(toAt, 2), i);
+    for (int64_t line = 0; line < 2; ++line) {
+      auto type = VectorType::get({kLanes / 2}, s.b.getI32Type());
+      Value words = vector::BitCastOp::create(s.b, s.loc, type, lines->getResult(line));
+      scatter(s, words, to, s.add(at, s.index(line)), kLanes);
+    }
+  });
+}
+
 LogicalResult emitPanels(SumEmitter &s, mega::ChunkPanelsOp op) {
-  if (failed(verifyF32(op, op.getKeys())))
-    return failure();
   Chunk chunk(s, op.getKeys(), op.getValues().getType().getDimSize(3));
   Value keys = s.kernel.operandParameter(op.getKeys());
   Value values = s.kernel.operandParameter(op.getValues());
-  Value keyRows = s.result(op.getKeyRows()), valueColumns = s.result(op.getValueColumns());
+  auto turn = chunk.pairs ? turnPairs : turnBlock;
+  Type element = chunk.pairs ? Type(s.b.getI32Type()) : s.f32;
+  Value keyRows = s.result(op.getKeyRows(), element);
+  Value valueColumns = s.result(op.getValueColumns(), element);
   SmallVector<Value> item = s.openGrid({s.kernel.frame.batch, s.b.getIndexAttr(chunk.heads),
                                         s.b.getIndexAttr(chunk.keyBlocks)});
   Value sequence = item[0], head = item[1], kb = item[2], slot = s.mul(kb, s.index(kLanes));
-  int64_t keyElements = chunk.heads * chunk.keyBlocks * chunk.zBlocks * kLanes * kLanes;
-  int64_t valueElements = chunk.heads * chunk.keyBlocks * chunk.vBlocks * kLanes * kLanes;
+  int64_t block = kLanes * kLanes;
+  int64_t keyElements = chunk.heads * chunk.keyBlocks * chunk.zBlocks * block;
+  int64_t valueElements = chunk.heads * chunk.keyBlocks * chunk.vBlocks * block;
   Value panel = chunk.columns(sequence, head, kb, chunk.zBlocks);
   s.forLoop(s.index(0), s.index(chunk.zBlocks), s.index(1), [&](Value zb) {
     Value to = inRow(s, op.getKeyRows(), sequence,
                      chunk.rows(sequence, head, zb, slot, chunk.zBlocks), keyElements);
-    s.forLoop(s.index(0), s.index(kLanes), s.index(1), [&](Value z) {
-      Value from = s.mul(s.add(s.mul(zb, s.index(kLanes)), z), s.index(kLanes));
-      scatter(s, s.loadF32(keys, s.add(panel, from), kLanes), keyRows, s.add(to, z), kLanes);
-    });
+    turn(s, keys, s.add(panel, s.mul(zb, s.index(block))), keyRows, to);
   });
   Value columns = inRow(s, op.getValueColumns(), sequence,
                         chunk.columns(sequence, head, kb, chunk.vBlocks), valueElements);
   s.forLoop(s.index(0), s.index(chunk.vBlocks), s.index(1), [&](Value vb) {
     Value from = chunk.rows(sequence, head, vb, slot, chunk.vBlocks);
-    Value to = s.add(columns, s.mul(vb, s.index(kLanes * kLanes)));
-    s.forLoop(s.index(0), s.index(kLanes), s.index(1), [&](Value j) {
-      Value row = s.loadF32(values, s.add(from, s.mul(j, s.index(kLanes))), kLanes);
-      scatter(s, row, valueColumns, s.add(to, j), kLanes);
-    });
+    turn(s, values, from, valueColumns, s.add(columns, s.mul(vb, s.index(block))));
   });
   s.finish({{formats::Symbol::Batch, 1, 1},
             {formats::Symbol::One, chunk.heads, 1},
@@ -155,8 +180,6 @@ LogicalResult emitPanels(SumEmitter &s, mega::ChunkPanelsOp op) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult emitQueryGradient(SumEmitter &s, mega::ChunkQueryGradientOp op) {
-  if (failed(verifyF32(op, op.getQuery())))
-    return failure();
   Chunk chunk(s, op.getKeys(), op.getOutput().getType().getDimSize(3));
   Value q = s.kernel.operandParameter(op.getQuery()), o = s.kernel.operandParameter(op.getOutput());
   Value dO = s.kernel.operandParameter(op.getDoutput());
@@ -172,7 +195,8 @@ LogicalResult emitQueryGradient(SumEmitter &s, mega::ChunkQueryGradientOp op) {
       s.openGrid({s.kernel.frame.batch, s.b.getIndexAttr(chunk.heads), OpFoldResult(tiles)});
   Value sequence = item[0], head = item[1], first = s.mul(item[2], s.index(kRows));
   Value scores = s.scratch(chunk.keyBlocks * kRows * kLanes); // [panel][row][32]
-  Value ds = s.scratch(kRows * kLanes), sum = s.scratch(kRows * chunk.zBlocks * kLanes);
+  Value ds = s.scratch(kRows * kLanes, chunk.element);
+  Value sum = s.scratch(kRows * chunk.zBlocks * kLanes);
 
   Value open = openSlots(s, positions, sequence, chunk.size);
   Value end = s.min(length, s.add(first, s.index(kRows)));
@@ -291,8 +315,6 @@ LogicalResult emitQueryGradient(SumEmitter &s, mega::ChunkQueryGradientOp op) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult emitKeyGradient(SumEmitter &s, mega::ChunkKeyGradientOp op) {
-  if (failed(verifyF32(op, op.getQuery())))
-    return failure();
   constexpr int64_t kRowBlock = 32;
   Chunk chunk(s, op.getKeys(), op.getDoutput().getType().getDimSize(3));
   Value q = s.kernel.operandParameter(op.getQuery());
@@ -310,7 +332,8 @@ LogicalResult emitKeyGradient(SumEmitter &s, mega::ChunkKeyGradientOp op) {
                                         s.b.getIndexAttr(chunk.keyBlocks)});
   Value sequence = item[0], head = item[1], kb = item[2], slot = s.mul(kb, s.index(kLanes));
   int64_t zWidth = chunk.zBlocks * kLanes, vWidth = chunk.vBlocks * kLanes;
-  Value ps = s.scratch(kRowBlock * kLanes), ds = s.scratch(kRowBlock * kLanes);
+  Value ps = s.scratch(kRowBlock * kLanes, chunk.element);
+  Value ds = s.scratch(kRowBlock * kLanes, chunk.element);
   Value keySum = s.scratch(kLanes * zWidth), valueSum = s.scratch(kLanes * vWidth); // [key][width]
 
   Value open = openSlots(s, positions, sequence, chunk.size);

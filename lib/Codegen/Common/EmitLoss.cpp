@@ -32,7 +32,24 @@ public:
     buffer.sources = {s.kernel.operandNumber(weight)};
     buffer.rows = {1, size};
     buffer.columns = width;
-    panels = s.kernel.parameter(buffer, s.f32);
+    element = cast<RankedTensorType>(weight.getType()).getElementType();
+    buffer.dtype = dtypeOf(element);
+    panels = s.kernel.parameter(buffer, element);
+  }
+
+  /// The weight as the product with gradients of logits reads it, whose terms are tokens.
+  Value byTokens(Value weight) {
+    KernelBuffer buffer;
+    buffer.sources = {s.kernel.operandNumber(weight)};
+    buffer.dtype = dtypeOf(element);
+    buffer.kind = "table";
+    buffer.rows = {1, size};
+    buffer.columns = width;
+    if (element.isBF16()) { // pairs of tokens
+      buffer.kind = "transposed";
+      std::swap(buffer.rows, buffer.columns);
+    }
+    return s.kernel.parameter(buffer, element);
   }
 
   /// Rows first … first + 8; beyond the last row it is the last again.
@@ -46,6 +63,14 @@ public:
       xAt.push_back(s.rowOffset(rows[r], inputType));
       targetOf.push_back(memref::LoadOp::create(s.b, s.loc, targets, ValueRange{rows[r]}));
     }
+  }
+
+  /// Where term k of a column of a panel is.
+  Value inPanel(Value k, Value column) {
+    if (!element.isBF16())
+      return s.add(s.mul(k, s.index(kLanes)), column);
+    Value pair = s.add(s.mul(s.div(k, 2), s.index(kLanes)), column);
+    return s.add(s.mul(pair, s.index(2)), s.rem(k, 2));
   }
 
   SmallVector<Value> logits(Value block) {
@@ -108,7 +133,7 @@ public:
   }
 
   SumEmitter &s;
-  Type inputType;
+  Type inputType, element;
   formats::Width width;
   int64_t size, blocks;
   Value x, targets, panels;
@@ -163,14 +188,13 @@ LogicalResult emitForward(SumEmitter &s, mega::LinearCrossEntropyOp op) {
         s.b, s.loc, vocabulary.counts(r), vocabulary.targetOf[r],
         Value(arith::ConstantOp::create(s.b, s.loc, s.b.getI32IntegerAttr(0))));
     target = arith::IndexCastOp::create(s.b, s.loc, s.b.getIndexType(), target);
-    Value panel = s.add(s.mul(s.div(target, kLanes),
-                              s.index(vocabulary.width.padded() * kLanes)),
-                        s.rem(target, kLanes));
+    Value panel = s.mul(s.div(target, kLanes), s.index(vocabulary.width.padded() * kLanes));
+    Value column = s.rem(target, kLanes);
     Value logit =
         s.reduce(s.index(0), s.index(vocabulary.width.padded()), 1, {s.constant(0)},
                  [&](Value k, ValueRange carried) {
                    Value a = s.load(vocabulary.x, s.add(vocabulary.xAt[r], k));
-                   Value w = s.load(vocabulary.panels, s.add(panel, s.mul(k, s.index(kLanes))));
+                   Value w = s.load(vocabulary.panels, s.add(panel, vocabulary.inPanel(k, column)));
                    return SmallVector<Value>{s.addf(carried[0], s.mulf(a, w))};
                  })[0];
     Value result = arith::SelectOp::create(s.b, s.loc, vocabulary.counts(r), s.subf(sum, logit),
@@ -183,12 +207,8 @@ LogicalResult emitForward(SumEmitter &s, mega::LinearCrossEntropyOp op) {
 
 LogicalResult emitInputGradient(SumEmitter &s, mega::LossInputGradientOp op) {
   Vocabulary vocabulary(s, op.getInput(), op.getWeight(), op.getTargets());
-  KernelBuffer buffer;
-  buffer.kind = "table";
-  buffer.sources = {s.kernel.operandNumber(op.getWeight())};
-  buffer.rows = {1, vocabulary.size};
-  buffer.columns = vocabulary.width;
-  Value table = s.kernel.parameter(buffer, s.f32);
+  Value table = vocabulary.byTokens(op.getWeight());
+  bool pairs = vocabulary.element.isBF16();
   Value logSumBuffer = s.kernel.operandParameter(op.getLogSum());
   Value scalars = s.kernel.operandParameter(op.getScalars());
   Value dx = s.result(op.getDinput());
@@ -196,7 +216,7 @@ LogicalResult emitInputGradient(SumEmitter &s, mega::LossInputGradientOp op) {
   SmallVector<Value> item = s.openGrid({OpFoldResult(tilesOf(s))});
   Value first = s.mul(item[0], s.index(kRows));
   vocabulary.chooseRows(first);
-  Value g = s.scratch(kRows * kLanes), sum = s.scratch(kRows * padded);
+  Value g = s.scratch(kRows * kLanes, vocabulary.element), sum = s.scratch(kRows * padded);
   s.forLoop(s.index(0), s.index(kRows * padded), s.index(kLanes),
             [&](Value i) { s.storeFromF32(s.zeros(), sum, i); });
   SmallVector<Value> logSums, factors, gAt;
@@ -206,15 +226,19 @@ LogicalResult emitInputGradient(SumEmitter &s, mega::LossInputGradientOp op) {
   s.forLoop(s.index(0), s.index(vocabulary.blocks), s.index(1), [&](Value block) {
     vocabulary.gradient(block, logSums, factors, g, gAt);
     Value from = s.mul(block, s.index(kLanes));
-    Value count = s.min(s.index(kLanes), s.sub(s.index(vocabulary.size), from));
+    // A table ends with the vocabulary; panels have zeros behind it.
+    Value count = pairs ? s.index(kLanes)
+                        : s.min(s.index(kLanes), s.sub(s.index(vocabulary.size), from));
     s.forLoop(s.index(0), s.index(padded), s.index(kLanes), [&](Value lane) {
+      Value tableAt = pairs ? s.add(s.mul(lane, s.index(vocabulary.blocks * kLanes)),
+                                    s.mul(from, s.index(kLanes)))
+                            : s.add(s.mul(from, s.index(padded)), lane);
       SmallVector<Value> at, acc;
       for (int64_t r = 0; r < kRows; ++r) {
         at.push_back(s.add(lane, s.index(r * padded)));
         acc.push_back(s.loadF32(sum, at[r], kLanes));
       }
-      acc = s.panelProduct(g, gAt, table, s.add(s.mul(from, s.index(padded)), lane), count, acc,
-                           padded);
+      acc = s.panelProduct(g, gAt, table, tableAt, count, acc, pairs ? kLanes : padded);
       for (int64_t r = 0; r < kRows; ++r)
         s.storeFromF32(acc[r], sum, at[r]);
     });
@@ -245,7 +269,7 @@ LogicalResult emitWeightGradient(SumEmitter &s, mega::LossWeightGradientOp op) {
   int64_t padded = vocabulary.width.padded();
   SmallVector<Value> item = s.openGrid({s.b.getIndexAttr(vocabulary.blocks)});
   Value block = item[0];
-  Value g = s.scratch(kRowBlock * kLanes), tile = s.scratch(kLanes * padded);
+  Value g = s.scratch(kRowBlock * kLanes, vocabulary.element), tile = s.scratch(kLanes * padded);
   s.forLoop(s.index(0), s.index(kLanes * padded), s.index(kLanes),
             [&](Value i) { s.storeFromF32(s.zeros(), tile, i); });
   Value scale = s.load(scalars, s.index(0));

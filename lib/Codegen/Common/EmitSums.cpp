@@ -28,14 +28,30 @@ LogicalResult emitWeightGradient(SumEmitter &s, mega::LinearWeightGradientOp op)
   Value nAt = s.mul(item[0], s.index(kLanes)), kBlock = s.mul(item[1], s.index(share));
   Value kAt = s.mul(kBlock, s.index(kLanes));
   Value tile = s.scratch(share * kLanes * kLanes); // [k block][n][32]
+  // Of bf16 the terms are rows, two at a time.
+  bool pairs = getElementTypeOrSelf(dy.getType()).isBF16();
+  Value dyPairs, xPairs;
+  if (pairs) {
+    dyPairs = s.scratch(kRowBlock * kLanes, s.b.getBF16Type());
+    xPairs = s.scratch(kRowBlock * kLanes, s.b.getBF16Type());
+  }
   s.forLoop(s.index(0), s.index(share * kLanes), s.index(1), [&](Value i) {
     s.storeFromF32(s.zeros(), tile, s.mul(i, s.index(kLanes)));
   });
 
   s.forLoop(s.index(0), rows, s.index(kRowBlock), [&](Value from) {
     Value to = s.min(rows, s.add(from, s.index(kRowBlock)));
+    auto pack = [&](Value x, Type type, Value lanes, Value into) {
+      s.pairRows(x, kRowBlock, s.sub(to, from), into, [&](Value row) {
+        return s.add(s.rowOffset(s.add(from, row), type), lanes);
+      });
+    };
+    if (pairs)
+      pack(dy, op.getDy().getType(), nAt, dyPairs);
     s.forLoop(s.index(0), s.index(share), s.index(1), [&](Value kb) {
       Value lanes = s.add(kAt, s.mul(kb, s.index(kLanes)));
+      if (pairs)
+        pack(x, op.getInput().getType(), lanes, xPairs);
       s.forLoop(s.index(0), s.index(kLanes), s.index(kOutputs), [&](Value n) {
         SmallVector<Value> at, sums;
         for (int64_t i = 0; i < kOutputs; ++i) {
@@ -44,7 +60,10 @@ LogicalResult emitWeightGradient(SumEmitter &s, mega::LinearWeightGradientOp op)
           sums.push_back(s.loadF32(tile, at.back(), kLanes));
         }
         Value first = s.add(nAt, n);
-        sums = s.reduce(from, to, 1, sums, [&](Value row, ValueRange carried) {
+        Value begin = pairs ? s.index(0) : from, end = pairs ? s.sub(to, from) : to;
+        sums = s.reduce(begin, end, pairs ? 2 : 1, sums, [&](Value row, ValueRange carried) {
+          if (pairs)
+            return s.pairProducts(dyPairs, xPairs, row, n, carried);
           Value vector =
               s.loadF32(x, s.add(s.rowOffset(row, op.getInput().getType()), lanes), kLanes);
           Value base = s.add(s.rowOffset(row, op.getDy().getType()), first);

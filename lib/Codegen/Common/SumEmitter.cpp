@@ -86,10 +86,11 @@ void SumEmitter::ifThen(Value condition, function_ref<void()> body) {
   body();
 }
 
-Value SumEmitter::result(Value opResult) {
+Value SumEmitter::result(Value opResult, Type element) {
   for (auto [i, yielded] : llvm::enumerate(kernel.group.getYield().getOperands()))
     if (yielded == opResult)
-      return kernel.resultParameter(i, getElementTypeOrSelf(opResult.getType()));
+      return kernel.resultParameter(i, element ? element
+                                               : getElementTypeOrSelf(opResult.getType()));
   return {};
 }
 
@@ -121,8 +122,87 @@ void SumEmitter::storeLanes(Value v, Value buffer, Value at, Value valid) {
   vector::MaskedStoreOp::create(b, loc, buffer, ValueRange{at}, mask, v);
 }
 
+//===----------------------------------------------------------------------===//
+// Pairs
+//===----------------------------------------------------------------------===//
+
+Value SumEmitter::pairProduct(Value pair, Value columns, Value acc) {
+  auto matrix = VectorType::get({kLanes, 2}, b.getBF16Type());
+  Value terms = vector::ShapeCastOp::create(b, loc, matrix, columns);
+  AffineExpr lane = b.getAffineDimExpr(0), term = b.getAffineDimExpr(1);
+  auto map = [&](ArrayRef<AffineExpr> exprs) {
+    return AffineMapAttr::get(AffineMap::get(2, 0, exprs, b.getContext()));
+  };
+  auto iterator = [&](vector::IteratorType type) {
+    return vector::IteratorTypeAttr::get(b.getContext(), type);
+  };
+  return vector::ContractionOp::create(
+      b, loc, terms, pair, acc, b.getArrayAttr({map({lane, term}), map({term}), map({lane})}),
+      b.getArrayAttr({iterator(vector::IteratorType::parallel),
+                      iterator(vector::IteratorType::reduction)}));
+}
+
+Value SumEmitter::loadPair(Value buffer, Value at) {
+  return vector::LoadOp::create(b, loc, VectorType::get({2}, b.getBF16Type()), buffer,
+                                ValueRange{at});
+}
+
+Value SumEmitter::loadColumns(Value buffer, Value at) {
+  return vector::LoadOp::create(b, loc, VectorType::get({2 * kLanes}, b.getBF16Type()), buffer,
+                                ValueRange{at});
+}
+
+void SumEmitter::pairRows(Value x, int64_t rows, Value count, Value pairs,
+                          function_ref<Value(Value)> at) {
+  auto type = VectorType::get({kLanes}, b.getBF16Type());
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+  auto load = [&](Value row) -> Value {
+    return vector::LoadOp::create(b, loc, type, x, ValueRange{at(row)});
+  };
+  auto write = [&](Value row, Value first, Value second) {
+    Value both = vector::InterleaveOp::create(b, loc, first, second);
+    vector::StoreOp::create(b, loc, both, pairs, ValueRange{mul(row, index(kLanes))});
+  };
+  if (!count) {
+    forLoop(index(0), index(rows), index(2), [&](Value row) {
+      write(row, load(row), load(add(row, index(1))));
+    });
+    return;
+  }
+  // Whole pairs, perhaps half of one, and zeros.
+  Value whole = mul(div(count, 2), index(2)), even = mul(div(add(count, index(1)), 2), index(2));
+  forLoop(index(0), whole, index(2),
+          [&](Value row) { write(row, load(row), load(add(row, index(1)))); });
+  forLoop(whole, even, index(2), [&](Value row) { write(row, load(row), zero); });
+  forLoop(even, index(rows), index(2), [&](Value row) { write(row, zero, zero); });
+}
+
+SmallVector<Value> SumEmitter::pairProducts(Value left, Value right, Value row, Value first,
+                                            ValueRange sums) {
+  Value columns = loadColumns(right, mul(row, index(kLanes)));
+  Value from = add(mul(row, index(kLanes)), mul(first, index(2)));
+  SmallVector<Value> next;
+  for (auto [i, sum] : llvm::enumerate(sums))
+    next.push_back(pairProduct(loadPair(left, add(from, index(2 * int64_t(i)))), columns, sum));
+  return next;
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
 SmallVector<Value> SumEmitter::panelProduct(Value a, ArrayRef<Value> aAt, Value w, Value wAt,
                                             Value count, ArrayRef<Value> acc, int64_t stride) {
+  if (getElementTypeOrSelf(w.getType()).isBF16()) {
+    assert(stride == kLanes && "bf16 comes in panels");
+    return reduce(index(0), count, 2, acc, [&](Value k, ValueRange carried) {
+      Value columns = loadColumns(w, add(wAt, mul(k, index(kLanes))));
+      SmallVector<Value> next;
+      for (auto [at, sum] : llvm::zip(aAt, carried))
+        next.push_back(pairProduct(loadPair(a, add(at, k)), columns, sum));
+      return next;
+    });
+  }
   return reduce(index(0), count, 1, acc, [&](Value k, ValueRange carried) {
     Value panel = loadF32(w, add(wAt, mul(k, index(stride))), kLanes);
     SmallVector<Value> next;
@@ -135,14 +215,26 @@ SmallVector<Value> SumEmitter::panelProduct(Value a, ArrayRef<Value> aAt, Value 
 void SumEmitter::outerProduct(Value tile, Value g, Value x, int64_t rows, int64_t width,
                               function_ref<Value(Value)> xAt) {
   constexpr int64_t kSums = 8;
+  // Of bf16 the terms are rows, two at a time.
+  bool pairs = getElementTypeOrSelf(x.getType()).isBF16();
+  Value gPairs, xPairs;
+  if (pairs) {
+    gPairs = scratch(rows * kLanes, b.getBF16Type());
+    xPairs = scratch(rows * kLanes, b.getBF16Type());
+    pairRows(g, rows, {}, gPairs, [&](Value row) { return mul(row, index(kLanes)); });
+  }
   forLoop(index(0), index(width), index(kLanes), [&](Value lane) {
+    if (pairs)
+      pairRows(x, rows, {}, xPairs, [&](Value row) { return add(xAt(row), lane); });
     forLoop(index(0), index(kLanes), index(kSums), [&](Value j) {
       SmallVector<Value> at, sums;
       for (int64_t i = 0; i < kSums; ++i) {
         at.push_back(add(mul(add(j, index(i)), index(width)), lane));
         sums.push_back(loadF32(tile, at.back(), kLanes));
       }
-      sums = reduce(index(0), index(rows), 1, sums, [&](Value r, ValueRange carried) {
+      sums = reduce(index(0), index(rows), pairs ? 2 : 1, sums, [&](Value r, ValueRange carried) {
+        if (pairs)
+          return pairProducts(gPairs, xPairs, r, j, carried);
         Value v = loadF32(x, add(xAt(r), lane), kLanes);
         Value from = add(mul(r, index(kLanes)), j);
         SmallVector<Value> next;

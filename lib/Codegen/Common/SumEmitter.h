@@ -52,8 +52,9 @@ public:
          llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
 
-  /// Parameter for a result of the group's op; null if nobody reads it.
-  mlir::Value result(mlir::Value opResult);
+  /// Parameter for a result of the group's op, as words of type `element` if given; null if nobody
+  /// reads it.
+  mlir::Value result(mlir::Value opResult, mlir::Type element = {});
   /// Offset of row `row` of an activation.
   mlir::Value rowOffset(mlir::Value row, mlir::Type type);
   /// Adds the first `valid` lanes of v (all, if null) to buffer[at...].
@@ -62,16 +63,33 @@ public:
   void storeLanes(mlir::Value v, mlir::Value buffer, mlir::Value at, mlir::Value valid = {});
 
   /// acc[r] += Σ_k a[aAt[r] + k] w[wAt + stride k ..], k < count: rows against a lane block of a
-  /// matrix; of a packed panel `stride` is 32.
+  /// matrix; of a packed panel `stride` is 32. A matrix of bf16 is a panel of pairs along k
+  /// (formats::PrepareKind::Panels), and so is `a`; an odd count is rounded up.
   llvm::SmallVector<mlir::Value> panelProduct(mlir::Value a, llvm::ArrayRef<mlir::Value> aAt,
                                               mlir::Value w, mlir::Value wAt, mlir::Value count,
                                               llvm::ArrayRef<mlir::Value> acc,
                                               int64_t stride = kLanes);
 
   /// tile[j][w] += Σ_r g[r][j] x[xAt(r) + w] for 32 j, `rows` r, and `width` (whole lane blocks) w.
-  /// `tile` is scratch [32][width], `g` scratch [rows][32].
+  /// `tile` is scratch [32][width] of f32, `g` scratch [rows][32] of the type of x.
   void outerProduct(mlir::Value tile, mlir::Value g, mlir::Value x, int64_t rows, int64_t width,
                     llvm::function_ref<mlir::Value(mlir::Value)> xAt);
+
+  /// Products of bf16 take two terms at a time, which lie beside each other: a *pair*.
+  ///
+  /// acc[i] + pair[0] columns[2 i] + pair[1] columns[2 i + 1] for 32 i; `pair` is 2 bf16,
+  /// `columns` 64, the sum f32. Lowered to the machine's dot product, or by way of f32.
+  mlir::Value pairProduct(mlir::Value pair, mlir::Value columns, mlir::Value acc);
+  mlir::Value loadPair(mlir::Value buffer, mlir::Value at);    ///< 2 bf16
+  mlir::Value loadColumns(mlir::Value buffer, mlir::Value at); ///< 64 bf16
+  /// Scratch element 64 p + 2 i + q becomes x[at(2 p + q) + i], for 32 i and `rows` / 2 p. Rows
+  /// that `count` (null: none) does not reach are zeros, and not read.
+  void pairRows(mlir::Value x, int64_t rows, mlir::Value count, mlir::Value pairs,
+                llvm::function_ref<mlir::Value(mlir::Value)> at);
+  /// sums[i] + the products of rows `row`, `row` + 1 of column first + i of `left` with all of
+  /// `right`; both of `pairRows`.
+  llvm::SmallVector<mlir::Value> pairProducts(mlir::Value left, mlir::Value right, mlir::Value row,
+                                              mlir::Value first, mlir::ValueRange sums);
 
   KernelEmitter &kernel;
 
