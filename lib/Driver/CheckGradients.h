@@ -10,8 +10,9 @@
 namespace otodus::driver {
 
 /// Fills golden.gradients from the file's `cot_…` and `grad…` tensors, and `used` with their names.
-Status readGradients(const formats::SafetensorsFile &file, GoldenCase &golden,
-                     std::set<std::string> &used);
+/// `dtype` is that of the computation and decides the tolerance.
+Status readGradients(const formats::SafetensorsFile &file, const std::string &dtype,
+                     GoldenCase &golden, std::set<std::string> &used);
 
 /// What a session has computed for it; `outputs` are those of the gradients' function.
 Result<reference::Tensor> foundGradient(const CaseGradients::Expected &expected,

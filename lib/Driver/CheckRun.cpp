@@ -110,7 +110,7 @@ public:
 
   void compareTraining(const std::vector<TrainingResult> &results) {
     for (const TrainingResult &result : results)
-      compare(result.label, Measure::MaxRelative, golden_.training->tolerance, result.found,
+      compare(result.label, golden_.training->measure, golden_.training->tolerance, result.found,
               result.expected);
   }
 
@@ -140,7 +140,7 @@ public:
         Result<Tensor> found = foundGradient(expected, golden_, outputs, **session);
         if (!found.isOk())
           return found.status();
-        compare(expected.label + (maxPiece ? " (pieces)" : ""), Measure::MaxRelative,
+        compare(expected.label + (maxPiece ? " (pieces)" : ""), gradients.measure,
                 gradients.tolerance, *found, expected.value);
       }
     }
@@ -559,7 +559,7 @@ Status checkCase(const GoldenCase &golden, CaseRunner &runner, const CheckOption
         OTODUS_RETURN_IF_ERROR(Checker(part, program->get(), options, out, own).run());
     }
     bool differentiated = false;
-    if (golden.gradients && options.gradients && options.dtype == "f32") {
+    if (golden.gradients && options.gradients) {
       Result<std::unique_ptr<CaseProgram>> program =
           runner.compileGradients(golden, moduleFor(golden, options.dtype, true), options.dtype);
       if (!program.isOk())
@@ -570,7 +570,7 @@ Status checkCase(const GoldenCase &golden, CaseRunner &runner, const CheckOption
     if (golden.training) {
       Result<std::unique_ptr<runtime::TrainingBackend>> backend =
           std::unique_ptr<runtime::TrainingBackend>();
-      if (options.training && options.dtype == "f32")
+      if (options.training)
         backend = runner.compileTraining(golden, options.dtype);
       if (!backend.isOk())
         return backend.status();

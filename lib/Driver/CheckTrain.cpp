@@ -10,11 +10,15 @@ namespace otodus::driver {
 
 using reference::Tensor;
 
-Status readTraining(const formats::SafetensorsFile &file, GoldenCase &golden,
-                    std::set<std::string> &used) {
+Status readTraining(const formats::SafetensorsFile &file, const std::string &dtype,
+                    GoldenCase &golden, std::set<std::string> &used) {
   if (!file.find("adamw_losses"))
     return {};
   CaseTraining training;
+  if (dtype == "bf16") {
+    training.measure = Measure::RelativeRms;
+    training.tolerance = 4e-2;
+  }
   auto read = [&](const std::string &name, Tensor &tensor) -> Status {
     const formats::Tensor *found = file.find(name);
     if (!found)

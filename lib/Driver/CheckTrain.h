@@ -10,9 +10,10 @@
 namespace otodus::driver {
 
 /// Fills golden.training from the file's `adamw_…` and `after3…` tensors, and `used` with their
-/// names. Nothing happens for a file without them.
-Status readTraining(const formats::SafetensorsFile &file, GoldenCase &golden,
-                    std::set<std::string> &used);
+/// names. Nothing happens for a file without them. `dtype` is that of the computation and decides
+/// the tolerance.
+Status readTraining(const formats::SafetensorsFile &file, const std::string &dtype,
+                    GoldenCase &golden, std::set<std::string> &used);
 
 /// A label with what was found and what is expected.
 struct TrainingResult {

@@ -239,8 +239,6 @@ std::string table(const Json &chip) {
 
 Status run(Options options) {
   OTODUS_RETURN_IF_ERROR(checkChoice("--format", options.format, {"md", "json"}));
-  if (options.request.flags.training && options.request.flags.dtype == "bf16")
-    return Status(Code::Target, "training has kernels for f32 alone; use --dtype=f32");
   if (options.request.preset.empty() == options.request.model.empty())
     return Status(Code::Usage, "expected a model or --preset NAME");
   for (const std::string &target : options.request.targets) {

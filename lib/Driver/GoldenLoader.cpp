@@ -367,8 +367,8 @@ Result<GoldenCase> GoldenLoader::load(const std::string &parametersPath) {
   }
   if (!ok())
     return status_;
-  OTODUS_RETURN_IF_ERROR(readGradients(file_, golden_, used_).in(file_.path()));
-  OTODUS_RETURN_IF_ERROR(readTraining(file_, golden_, used_).in(file_.path()));
+  OTODUS_RETURN_IF_ERROR(readGradients(file_, dtype_, golden_, used_).in(file_.path()));
+  OTODUS_RETURN_IF_ERROR(readTraining(file_, dtype_, golden_, used_).in(file_.path()));
   collectNotChecked();
   return std::move(golden_);
 }

@@ -20,8 +20,6 @@ importForTraining(Compiler &compiler, const formats::ModelConfig &config, const 
   Result<std::string> dtype = checkDtype(flags.dtype);
   if (!dtype.isOk())
     return dtype.status();
-  if (*dtype != "f32")
-    return Status(Code::Target, name + ": training has kernels for f32 alone; use --dtype=f32");
   if (config.dropout != 0 || config.hidden_dropout != 0 || config.attention_dropout != 0)
     return Status(Code::Input, name + ": training has no dropout; set dropout, hidden_dropout and "
                                       "attention_dropout to 0");

@@ -85,6 +85,7 @@ struct CaseGradients {
   std::vector<CaseInput> cotangents; ///< "cot_" and the name of an output
   std::map<std::string, reference::Tensor> stateCotangents; ///< by state, at the end
   std::vector<Expected> expected;
+  Measure measure = Measure::MaxRelative;
   double tolerance = 0;
 };
 
@@ -95,6 +96,7 @@ struct CaseTraining {
   reference::Tensor losses;          ///< before every step, and of the first batch after the last
   std::map<std::string, reference::Tensor> after; ///< parameters after the last step
   std::map<std::string, double> afterNorms;       ///< their L2 norms
+  Measure measure = Measure::MaxRelative;
   double tolerance = 1e-4;
 };
 
