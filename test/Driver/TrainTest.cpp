@@ -45,7 +45,7 @@ formats::ModelConfig small() {
 }
 
 Pair open(const formats::ModelConfig &config, int threads = 0, const MemoryRequest &memory = {},
-          MemoryPlan *plan = nullptr) {
+          MemoryPlan *plan = nullptr, const std::string &dtype = "f32") {
   test::TemporaryFolder folder;
   Pair pair;
   std::string model = folder / "model";
@@ -72,6 +72,7 @@ Pair open(const formats::ModelConfig &config, int threads = 0, const MemoryReque
   }
   ModelFlags flags;
   flags.threads = threads;
+  flags.dtype = dtype;
   auto trainer = openTrainer(config, "small", names, weights, flags, memory, plan);
   EXPECT_TRUE(trainer.isOk()) << trainer.status().message();
   if (trainer.isOk())
@@ -114,6 +115,27 @@ void expectNear(Pair &pair, TrainedValue value, double tolerance, const std::str
     }
     EXPECT_LE(error / size, tolerance) << what << ": " << list[i].name;
   }
+}
+
+/// RMS of what all gradients together are off, relative to the RMS of the wanted ones.
+double relativeRms(Pair &pair) {
+  std::map<std::string, size_t> index;
+  for (size_t i = 0; i < pair.reference->parameters().size(); ++i)
+    index[pair.reference->parameters()[i].name] = i;
+  double squares = 0, size = 0;
+  for (size_t i = 0; i < pair.compiled->parameters().size(); ++i) {
+    const runtime::TrainedTensor &tensor = pair.compiled->parameters()[i];
+    auto count = static_cast<size_t>(tensor.elements());
+    std::vector<float> found(count), wanted(count);
+    EXPECT_TRUE(pair.compiled->read(TrainedValue::Gradient, i, found.data()).isOk());
+    EXPECT_TRUE(
+        pair.reference->read(TrainedValue::Gradient, index.at(tensor.name), wanted.data()).isOk());
+    for (size_t e = 0; e < count; ++e) {
+      squares += (double(found[e]) - wanted[e]) * (double(found[e]) - wanted[e]);
+      size += double(wanted[e]) * wanted[e];
+    }
+  }
+  return std::sqrt(squares / size);
 }
 
 } // namespace
@@ -173,11 +195,33 @@ TEST(Train, StepsFollowTheReference) {
   expectNear(pair, TrainedValue::FirstMoment, 1e-2, "after five steps");
 }
 
-TEST(Train, ThreadsDoNotMatter) {
+// bf16 against float64 of the f32 weights: whole chunks, pieces, documents (docs/Training.md, bf16).
+TEST(Train, GradientsOfBf16AreThoseOfTheReferenceButForRounding) {
+  formats::ModelConfig config = small();
+  config.swiglu = true;
+  Pair pair = open(config, 0, {}, nullptr, "bf16");
+  ASSERT_TRUE(pair.compiled);
+  for (auto [rows, length, documents] : std::vector<std::tuple<int64_t, int64_t, double>>{
+           {3, 8, 0}, {1, 5, 0}, {2, 21, 0}, {2, 21, 0.1}}) {
+    TokenBatch tokens = batch(config, rows, length, documents, uint32_t(10 * length + rows));
+    std::string what = std::to_string(rows) + " x " + std::to_string(length);
+    auto found = pair.compiled->accumulate(tokens, 0.1);
+    auto wanted = pair.reference->accumulate(tokens, 0.1);
+    ASSERT_TRUE(found.isOk() && wanted.isOk()) << found.status().message();
+    EXPECT_NEAR(found->sum, wanted->sum, 1e-2 * (1 + wanted->sum)) << what;
+    EXPECT_EQ(found->count, wanted->count);
+    EXPECT_LE(relativeRms(pair), 4e-2) << what; // of a whole model (test/golden/README.md)
+    ASSERT_TRUE(pair.compiled->dropGradients().isOk());
+    ASSERT_TRUE(pair.reference->dropGradients().isOk());
+  }
+}
+
+namespace {
+void expectThreadsDoNotMatter(const std::string &dtype) {
   formats::ModelConfig config = small();
   std::vector<std::vector<float>> results;
   for (int threads : {1, 2, 5}) {
-    Pair pair = open(config, threads);
+    Pair pair = open(config, threads, {}, nullptr, dtype);
     ASSERT_TRUE(pair.compiled);
     for (int64_t t = 1; t <= 3; ++t) {
       ASSERT_TRUE(pair.compiled->accumulate(batch(config, 5, 19, 0.05, uint32_t(t)), 0.01).isOk());
@@ -198,6 +242,12 @@ TEST(Train, ThreadsDoNotMatter) {
   EXPECT_EQ(results[0], results[1]);
   EXPECT_EQ(results[0], results[2]);
 }
+} // namespace
+
+TEST(Train, ThreadsDoNotMatter) {
+  expectThreadsDoNotMatter("f32");
+  expectThreadsDoNotMatter("bf16");
+}
 
 namespace {
 
@@ -212,19 +262,17 @@ std::vector<float> gradients(runtime::Trainer &trainer) {
   return all;
 }
 
-} // namespace
-
-TEST(Train, WhatIsComputedAgainIsTheSameBitByBitAndThePlanIsWhatIsAllocated) {
+void expectSameWhenComputedAgain(const std::string &dtype) {
   formats::ModelConfig config = small();
   config.num_layers = 3;
   MemoryRequest request;
   request.shape = {2, 21, 0, 0};
   MemoryPlan everything, all;
-  Pair kept = open(config, 2, request, &everything);
+  Pair kept = open(config, 2, request, &everything, dtype);
   EXPECT_TRUE(everything.again.empty());
   EXPECT_EQ(everything.memory.calls.size(), 3u);
   config.layerwise_ckpt = true;
-  Pair layerwise = open(config, 2, request, &all);
+  Pair layerwise = open(config, 2, request, &all, dtype);
   config.layerwise_ckpt = false;
   EXPECT_EQ(all.again, (std::vector<int64_t>{0, 1, 2}));
   EXPECT_LT(all.peak, everything.peak);
@@ -232,7 +280,7 @@ TEST(Train, WhatIsComputedAgainIsTheSameBitByBitAndThePlanIsWhatIsAllocated) {
   // Between both: some layers, the first ones.
   MemoryPlan some;
   request.budget = everything.peak - 1;
-  Pair budget = open(config, 2, request, &some);
+  Pair budget = open(config, 2, request, &some, dtype);
   ASSERT_TRUE(kept.compiled && layerwise.compiled && budget.compiled);
   EXPECT_FALSE(some.again.empty());
   EXPECT_LT(some.again.size(), 3u);
@@ -268,6 +316,13 @@ TEST(Train, WhatIsComputedAgainIsTheSameBitByBitAndThePlanIsWhatIsAllocated) {
     }
   }
 }
+
+} // namespace
+
+TEST(Train, WhatIsComputedAgainIsTheSameBitByBitAndThePlanIsWhatIsAllocated) {
+  expectSameWhenComputedAgain("f32");
+}
+TEST(Train, OfBf16TooAndThePlanCountsItsBytes) { expectSameWhenComputedAgain("bf16"); }
 
 TEST(Train, BudgetsThatAreTooSmall) {
   MemoryRequest request;

@@ -90,11 +90,11 @@ def losses(out):
     return [{key: line[key] for key in line if key not in ("seconds", "tokens_per_second")} for line in lines]
 
 
-def same_end(name, out, step=60):
+def same_end(name, out, step=60, whole="whole"):
     for file in ("model.safetensors", "training.safetensors"):
         at = f"checkpoints/step-{step:08d}/{file}"
-        check(f"{name}: {file}", read(f"{out}/{at}") == read(f"whole/{at}"), "differs from the run without a break")
-    check(f"{name}: log", losses(out) == losses("whole"), "differs from the run without a break")
+        check(f"{name}: {file}", read(f"{out}/{at}") == read(f"{whole}/{at}"), "differs from the run without a break")
+    check(f"{name}: log", losses(out) == losses(whole), "differs from the run without a break")
 
 
 def tensors(file):
@@ -135,6 +135,25 @@ def main():
     expect("generates", 0, [], "generate", "--model", path("whole/latest"), "--prompt", "12 bottles", "--max-tokens", "20")
     expect("plot", 0, [], "plot", path("whole"), path("whole/log.jsonl"), "-o", path("both.svg"))
     check("plot of two", read("both.svg").count(b"<polyline") == 6)
+
+    # bf16 follows f32; a step does not depend on threads, nor on a break.
+    bf16 = ["--dtype=bf16"]
+    expect("bf16", 0, [], *train("bf16", "--threads=1", *bf16))
+    half = [line for line in losses("bf16") if "loss" in line]
+    apart = max(abs(a["loss"] - b["loss"]) for a, b in zip(steps, half))
+    check("bf16: loss curve", apart < 0.05, apart)
+    ends = [[line for line in losses(out) if "validation_loss" in line][-1]["validation_loss"] for out in ("whole", "bf16")]
+    check("bf16: validation loss", abs(ends[0] - ends[1]) < 0.03, ends)
+    process = subprocess.Popen([OTODUS, *train("bf16-stopped", "--threads=2", *bf16)], stderr=subprocess.PIPE, env=ENVIRONMENT)
+    while not os.path.exists(path("bf16-stopped/log.jsonl")) or len(read("bf16-stopped/log.jsonl").splitlines()) < 10:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=300)
+    expect("bf16: resume", 0, [], *train("bf16-stopped", "--resume", *bf16))
+    same_end("bf16: resume and threads", "bf16-stopped", whole="bf16")
+    weights = tensors(path("bf16/checkpoints/step-00000060/model.safetensors"))
+    single = tensors(path("whole/checkpoints/step-00000060/model.safetensors"))
+    check("bf16: checkpoint of f32", {n: len(v) for n, v in weights.items()} == {n: len(v) for n, v in single.items()})
 
     # Threads, ^C, kill -9.
     expect("two threads", 0, [], *train("threads", "--threads=3"))
