@@ -42,11 +42,12 @@ GoldenCase caseOf(CaseKind kind, int64_t batch, int64_t length, double tolerance
   return golden;
 }
 
-void check(const GoldenCase &golden) {
+void check(const GoldenCase &golden, const std::string &dtype = "f32") {
   ModelFlags flags;
   flags.target = "sim:sm_80";
   flags.sim = "check=full";
   CheckOptions options;
+  options.dtype = dtype;
   options.forward = options.stream = options.training = false;
   options.exactBatch = false;
   std::ostringstream out;
@@ -128,8 +129,12 @@ TEST(GradientSim, Cema) {
   checkCema(1, 33, 8, 20);   // warps with different numbers of modes, a segment of one step
 }
 
-void checkAttention(int64_t length, int64_t chunk, int64_t keyDim, int64_t valueDim) {
-  GoldenCase golden = caseOf(CaseKind::Attention, 1, length, 1e-5);
+void checkAttention(int64_t length, int64_t chunk, int64_t keyDim, int64_t valueDim,
+                    const std::string &dtype = "f32") {
+  bool bf16 = dtype == "bf16";
+  GoldenCase golden = caseOf(CaseKind::Attention, 1, length, bf16 ? 2e-2 : 1e-5);
+  if (bf16)
+    golden.gradients->measure = Measure::RelativeRms;
   golden.config.z_dim = keyDim;
   golden.config.value_dim = valueDim;
   golden.config.chunk_size = chunk;
@@ -154,12 +159,17 @@ void checkAttention(int64_t length, int64_t chunk, int64_t keyDim, int64_t value
   gradients.expected = {{"q", Source::Input, "q", back(expected.q)},
                         {"k", Source::Input, "k", back(expected.k)},
                         {"v", Source::Input, "v", expected.v}};
-  check(golden);
+  check(golden, dtype);
 }
 
 TEST(GradientSim, Attention) {
   checkAttention(150, 100, 72, 300); // two tiles of rows and keys, two blocks for dV
   checkAttention(30, 20, 264, 24);   // two blocks for dQ and dK
+}
+
+TEST(GradientSim, AttentionBF16) {
+  checkAttention(150, 100, 72, 300, "bf16"); // slices of 128, 64 and 32 columns, 32 features
+  checkAttention(70, 70, 64, 64, "bf16");    // 64 features at once; part of a tile
 }
 
 } // namespace
