@@ -9,5 +9,6 @@ include "mega/IR/MegaSequenceOps.td"  // ops that walk time: timestep_norm, cema
 include "mega/IR/MegaAttentionOps.td" // rotary, chunk_attention
 include "mega/IR/MegaRotaryOps.td"    // rotary_angles, rotate: rotary in two halves
 include "mega/IR/MegaLayerOps.td"     // embed, linear, silu, norms without time, last
+include "mega/IR/MegaDropoutOps.td"   // dropout, and its random words in kernels
 include "mega/IR/MegaGradientOps.td"  // backward steps, sums into gradients, loss, optimizer
 include "mega/IR/MegaStructureOps.td" // weight, use_weight, group

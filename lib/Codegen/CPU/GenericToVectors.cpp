@@ -12,8 +12,12 @@
 
 #include "LowerTilesToVectors.h"
 
+#include "Codegen/Common/Philox.h"
+
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -163,12 +167,39 @@ private:
                 Value(vector::ShuffleOp::create(nested, loc, vector, vector, pairs)));
         continue;
       }
+      if (auto word = dyn_cast<mega::RandomWordOp>(inner)) {
+        SmallVector<Value> first;
+        for (Value operand : word->getOperands())
+          first.push_back(ofFirstLane(nested, map.lookupOrDefault(operand)));
+        map.map(word.getResult(),
+                emitRandomWords(nested, loc, first[0], {first[1], first[2], first[3]},
+                                {first[4], first[5]}, lanes));
+        continue;
+      }
+      if (auto apply = dyn_cast<affine::AffineApplyOp>(inner)) {
+        // What tiling makes of the index of a loop that is no vector.
+        SmallVector<Value> first;
+        for (Value operand : apply.getMapOperands())
+          first.push_back(ofFirstLane(nested, map.lookupOrDefault(operand)));
+        auto result = affine::expandAffineMap(nested, loc, apply.getAffineMap(), first);
+        map.map(apply.getResult(), asVector(nested, loc, result->front(), lanes));
+        continue;
+      }
       cloneOnVectors(nested, &inner, map, lanes);
     }
     SmallVector<Value> results;
     for (Value yielded : body->getTerminator()->getOperands())
       results.push_back(asVector(nested, loc, map.lookupOrDefault(yielded), lanes));
     return results;
+  }
+
+  /// `value` in lane 0, which all lanes share if it was broadcast.
+  Value ofFirstLane(OpBuilder &nested, Value value) {
+    if (!isa<VectorType>(value.getType()))
+      return value;
+    if (auto broadcast = value.getDefiningOp<vector::BroadcastOp>())
+      return broadcast.getSource();
+    return vector::ExtractOp::create(nested, loc, value, 0);
   }
 
   SmallVector<Value> outIndices(OpBuilder &nested, AffineMap map, ValueRange ivs) {

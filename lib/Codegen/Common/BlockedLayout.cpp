@@ -92,6 +92,13 @@ Value KernelFrame::rowsView(Value buffer, Type activation) {
   return rowBufferView(*this, buffer, activation, tiles, b.getIndexAttr(rowTile));
 }
 
+Value KernelFrame::rowNumbersView(Value buffer) {
+  AffineExpr s = b.getAffineSymbolExpr(0);
+  Value tiles = affine::AffineApplyOp::create(
+      b, loc, AffineMap::get(0, 1, s.ceilDiv(rowTile)), rows);
+  return denseView(buffer, {ShapedType::kDynamic, rowTile}, tiles);
+}
+
 Value KernelFrame::stepsView(Value buffer, Type activation) {
   return rowBufferView(*this, buffer, activation, batch, length);
 }

@@ -44,6 +44,8 @@ struct KernelFrame {
 
   /// `buffer` (memref<?xT>) as [⌈rows/R⌉, R, …].
   mlir::Value rowsView(mlir::Value buffer, mlir::Type activation);
+  /// `buffer`, one element per row, as [⌈rows/R⌉, R].
+  mlir::Value rowNumbersView(mlir::Value buffer);
   /// `buffer` as [batch, length, …].
   mlir::Value stepsView(mlir::Value buffer, mlir::Type activation);
   /// `buffer` as a row-major memref of `shape` (dynamic sizes from `dynamic`).

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelEmitter.h"
+#include "Philox.h"
 
 #include "otodus/Codegen/Common/KernelMath.h"
 
@@ -203,6 +204,8 @@ private:
       return emitLayerNorm(norm), success();
     if (auto scale = dyn_cast<mega::ScaleOp>(op))
       return emitScale(scale), success();
+    if (auto dropout = dyn_cast<mega::DropoutOp>(op))
+      return emitDropout(dropout), success();
     if (auto rotate = dyn_cast<mega::RotateOp>(op))
       return emitRotation({{rotate.getQuery(), rotate.getNewQuery()},
                            {rotate.getKey(), rotate.getNewKey()}},
@@ -248,6 +251,45 @@ private:
                                           return arith::MulFOp::create(nb, loc, in[0], in[1]);
                                         },
                                         {b.getMultiDimIdentityMap(rank), factors}));
+  }
+
+  void emitDropout(mega::DropoutOp op) {
+    Value x = value(op.getInput());
+    int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+    Value numbers = kernel.frame.asTensor(
+        kernel.frame.rowNumbersView(kernel.operandParameter(op.getRowNumbers())));
+    Value noise = kernel.frame.asTensor(
+        kernel.frame.denseView(kernel.operandParameter(op.getNoise()), {4}));
+    SmallVector<Value> inputs{x, numbers};
+    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(rank),
+                                b.getMultiDimIdentityMap(rank).getMajorSubMap(2)};
+    for (int64_t i = 0; i < 4; ++i) {
+      inputs.push_back(noise);
+      maps.push_back(AffineMap::get(rank, 0, b.getAffineConstantExpr(i), b.getContext()));
+    }
+    int64_t ofHead = (widthOf(op.getInput().getType()).inner + 3) / 4 * 4;
+    map.map(op.getResult(),
+            elementwise(inputs, f32,
+                        [&](OpBuilder &nb, ValueRange in) -> Value {
+                          Value feature = linalg::IndexOp::create(nb, loc, rank - 1);
+                          auto further = [&](int64_t dim, int64_t size) {
+                            Value by = arith::ConstantIndexOp::create(nb, loc, size);
+                            Value at = linalg::IndexOp::create(nb, loc, dim);
+                            Value shift = arith::MulIOp::create(nb, loc, at, by);
+                            feature = arith::AddIOp::create(nb, loc, feature, shift);
+                          };
+                          further(rank - 2, kLanes);
+                          if (rank > 4)
+                            further(2, ofHead);
+                          Value index = arith::IndexCastOp::create(nb, loc, nb.getI32Type(),
+                                                                   feature);
+                          DropoutCounter counter = dropoutCounter(
+                              nb, loc, {in[2], in[3], in[4], in[5]}, op.getPlace());
+                          Value word = mega::RandomWordOp::create(
+                              nb, loc, index, in[1], counter.place, counter.step, in[2], in[3]);
+                          return keepByWord(nb, loc, word, in[0], op.getP().convertToDouble());
+                        },
+                        maps));
   }
 
   /// The op's result, Σ_k input[k] W[n, k] of a weight packed as `kind`; for "transposed" it is

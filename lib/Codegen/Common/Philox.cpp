@@ -10,6 +10,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <cmath>
+
 using namespace mlir;
 
 namespace otodus {
@@ -45,6 +47,78 @@ std::array<Value, 4> emitPhilox(OpBuilder &b, Location loc, std::array<Value, 4>
     key = {arith::AddIOp::create(b, loc, key[0], w0), arith::AddIOp::create(b, loc, key[1], w1)};
   }
   return counter;
+}
+
+Value emitRandomWords(OpBuilder &b, Location loc, Value index, std::array<Value, 3> counter,
+                      std::array<Value, 2> key, int64_t count) {
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(int32_t(value)));
+  };
+  Value block = arith::ShRUIOp::create(b, loc, index, constant(2));
+  auto words = [&](Value at) {
+    return emitPhilox(b, loc, {at, counter[0], counter[1], counter[2]}, key);
+  };
+  if (count < 4) {
+    std::array<Value, 4> all = words(block);
+    Value number = arith::AndIOp::create(b, loc, index, constant(3));
+    auto choose = [&](Value which, int64_t word, Value yes, Value no) -> Value {
+      Value is = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, which, constant(word));
+      return arith::SelectOp::create(b, loc, is, yes, no);
+    };
+    auto type = VectorType::get({2}, b.getI32Type());
+    if (count == 2)
+      return vector::FromElementsOp::create(
+          b, loc, type,
+          ValueRange{choose(number, 0, all[0], all[2]), choose(number, 0, all[1], all[3])});
+    Value odd = choose(number, 1, all[1], all[3]);
+    return choose(number, 0, all[0], choose(number, 2, all[2], odd));
+  }
+  auto type = VectorType::get({count}, b.getI32Type());
+  if (count < 16) { // where vectors are for memory alone
+    SmallVector<Value> list;
+    for (int64_t i = 0; i < count; i += 4)
+      llvm::append_range(list, words(i ? Value(arith::AddIOp::create(b, loc, block,
+                                                                     constant(i / 4)))
+                                       : block));
+    return vector::FromElementsOp::create(b, loc, type, list);
+  }
+  auto blocks = VectorType::get({count / 4}, b.getI32Type());
+  SmallVector<int32_t> steps;
+  for (int64_t i = 0; i < count / 4; ++i)
+    steps.push_back(int32_t(i));
+  Value first = vector::BroadcastOp::create(b, loc, blocks, block);
+  Value rising = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(blocks, ArrayRef(steps)));
+  std::array<Value, 4> all = words(arith::AddIOp::create(b, loc, first, rising));
+  Value even = vector::InterleaveOp::create(b, loc, all[0], all[2]);
+  Value odd = vector::InterleaveOp::create(b, loc, all[1], all[3]);
+  return vector::InterleaveOp::create(b, loc, even, odd);
+}
+
+DropoutCounter dropoutCounter(OpBuilder &b, Location loc, std::array<Value, 4> noise,
+                              int64_t place) {
+  auto constant = [&](uint32_t value) -> Value {
+    return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(int32_t(value)));
+  };
+  DropoutCounter counter;
+  Value first = arith::ShLIOp::create(b, loc, noise[3], constant(4));
+  counter.place = arith::AddIOp::create(b, loc, first, constant(uint32_t(place)));
+  // Apart from the other streams of the seed, whose last word is small.
+  counter.step = arith::AddIOp::create(b, loc, noise[2], constant(0x80000000u));
+  return counter;
+}
+
+Value keepByWord(OpBuilder &b, Location loc, Value word, Value x, double p) {
+  auto splat = [&](TypedAttr value) -> Value {
+    if (auto vector = dyn_cast<VectorType>(x.getType()))
+      value = SplatElementsAttr::get(vector.clone(value.getType()), Attribute(value));
+    return arith::ConstantOp::create(b, loc, value);
+  };
+  double least = std::min(std::nearbyint(p * 0x1p32), 0x1p32 - 1);
+  Value kept = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, word,
+                                     splat(b.getI32IntegerAttr(int32_t(uint32_t(least)))));
+  Value scaled =
+      arith::MulFOp::create(b, loc, x, splat(b.getF32FloatAttr(float(1 / (1 - p)))));
+  return arith::SelectOp::create(b, loc, kept, scaled, splat(b.getF32FloatAttr(0)));
 }
 
 } // namespace otodus

@@ -21,4 +21,25 @@ std::array<mlir::Value, 4> emitPhilox(mlir::OpBuilder &b, mlir::Location loc,
                                       std::array<mlir::Value, 4> counter,
                                       std::array<mlir::Value, 2> key);
 
+/// `count` words as mega.random_word names them, one if `count` is 1: word index mod 4 of the block
+/// of index / 4, for index, index + 1, …. `counter` and `key`: what follows the index in the
+/// counter, and the key; i32 scalars. `index` is a multiple of min(count, 4); count is 1, 2 or a
+/// multiple of 4. Result: i32, or vector<count x i32>.
+mlir::Value emitRandomWords(mlir::OpBuilder &b, mlir::Location loc, mlir::Value index,
+                            std::array<mlir::Value, 3> counter, std::array<mlir::Value, 2> key,
+                            int64_t count);
+
+/// The words of a mask's counter that are the same for a whole call (mega.dropout).
+struct DropoutCounter {
+  mlir::Value place, step; ///< i32
+};
+/// `noise`: the four words of a mega.noise argument, i32.
+DropoutCounter dropoutCounter(mlir::OpBuilder &b, mlir::Location loc,
+                              std::array<mlir::Value, 4> noise, int64_t place);
+
+/// x / (1 - p) where `word` (i32) is at least round(p 2^32), else 0; scalars or vectors of one
+/// length, x f32.
+mlir::Value keepByWord(mlir::OpBuilder &b, mlir::Location loc, mlir::Value word, mlir::Value x,
+                       double p);
+
 } // namespace otodus

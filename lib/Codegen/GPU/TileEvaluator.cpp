@@ -2,8 +2,12 @@
 
 #include "TileEvaluator.h"
 
+#include "Codegen/Common/Philox.h"
+
 #include "mega/IR/MegaOps.h"
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -253,6 +257,27 @@ LogicalResult TileEvaluator::evaluateBody(linalg::GenericOp op, ArrayRef<Axis> l
         order.push_back(i ^ 1);
       Value v = widen(map.lookup(swap->getOperand(0)), count);
       map.map(swap->getResult(0), Value(vector::ShuffleOp::create(b, loc, v, v, order)));
+      continue;
+    }
+    if (auto word = dyn_cast<mega::RandomWordOp>(inner)) {
+      SmallVector<Value> first;
+      for (Value operand : word->getOperands()) {
+        Value v = map.lookupOrDefault(operand);
+        first.push_back(isa<VectorType>(v.getType())
+                            ? Value(vector::ExtractOp::create(b, loc, v, 0)) : v);
+      }
+      map.map(word.getResult(), emitRandomWords(b, loc, first[0], {first[1], first[2], first[3]},
+                                                {first[4], first[5]}, count));
+      continue;
+    }
+    if (auto apply = dyn_cast<affine::AffineApplyOp>(inner)) {
+      // What tiling makes of the index of a loop.
+      SmallVector<Value> at;
+      for (Value operand : apply.getMapOperands())
+        at.push_back(map.lookupOrDefault(operand));
+      if (llvm::any_of(at, [](Value v) { return isa<VectorType>(v.getType()); }))
+        return inner.emitOpError("has no form for several elements of a thread");
+      map.map(apply.getResult(), affine::expandAffineMap(b, loc, apply.getAffineMap(), at)->front());
       continue;
     }
     SmallVector<Value> operands;

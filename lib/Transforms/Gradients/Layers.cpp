@@ -60,6 +60,17 @@ struct Scale : GradientOf<Scale, mega::ScaleOp> {
   }
 };
 
+/// The same mask again, computed anew.
+struct Dropout : GradientOf<Dropout, mega::DropoutOp> {
+  LogicalResult backward(mega::DropoutOp op, GradientBuilder &g) const {
+    Value dy = g.gradientOf(op.getResult());
+    g.add(op.getInput(), mega::DropoutOp::create(g.builder(), op.getLoc(), dy.getType(), dy,
+                                                 g.read(op.getRowNumbers()), g.read(op.getNoise()),
+                                                 op.getPAttr(), op.getPlaceAttr()));
+    return success();
+  }
+};
+
 /// What both norms share: dx, and the sums for weight and bias.
 template <typename Op>
 void addNormGradients(Op op, GradientBuilder &g, Value dy, Value dx, Value normal) {
@@ -122,6 +133,7 @@ void registerLayerGradients(DialectRegistry &registry) {
     mega::LinearOp::attachInterface<Linear>(*context);
     mega::SiluOp::attachInterface<Silu>(*context);
     mega::ScaleOp::attachInterface<Scale>(*context);
+    mega::DropoutOp::attachInterface<Dropout>(*context);
     mega::RmsNormOp::attachInterface<RmsNorm>(*context);
     mega::LayerNormOp::attachInterface<LayerNorm>(*context);
     mega::LinearCrossEntropyOp::attachInterface<CrossEntropy>(*context);
