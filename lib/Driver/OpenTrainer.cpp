@@ -20,9 +20,9 @@ importForTraining(Compiler &compiler, const formats::ModelConfig &config, const 
   Result<std::string> dtype = checkDtype(flags.dtype);
   if (!dtype.isOk())
     return dtype.status();
-  if (config.dropout != 0 || config.hidden_dropout != 0 || config.attention_dropout != 0)
-    return Status(Code::Input, name + ": training has no dropout; set dropout, hidden_dropout and "
-                                      "attention_dropout to 0");
+  if (config.attention_dropout != 0)
+    return Status(Code::Input, name + ": training has no dropout of attention's probabilities; set "
+                                      "attention_dropout to 0 (dropout and hidden_dropout work)");
   OTODUS_RETURN_IF_ERROR(addChipFile(flags));
   options = compileOptions(flags, flags.target);
   runtime::Device::Traits traits = runtime::cpuDevice()->traits();

@@ -265,8 +265,9 @@ Status checkBuffer(const Program &program, const Function &f, const Buffer &b,
                               std::to_string(b.bytesPerRow));
     return Status::ok();
   case BufferKind::Position:
-  case BufferKind::Scalars:
     return Status::ok();
+  case BufferKind::Scalars:
+    return range("noise", kMostNoise + 1);
   case BufferKind::Gradient:
     return range("parameter", program.parameters.size());
   case BufferKind::StateGradient:

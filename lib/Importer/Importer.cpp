@@ -34,9 +34,14 @@ public:
     module = ModuleOp::create(b.getUnknownLoc());
     b.setInsertionPointToEnd(module->getBody());
     declareWeights();
-    buildLayer();
+    buildLayer("layer", false);
     if (training) {
-      buildModel("loss", Head::Loss);
+      bool dropout = config.dropout > 0 || config.hidden_dropout > 0;
+      buildModel("loss", Head::Loss, false, /*differentiate=*/!dropout);
+      if (dropout) {
+        buildLayer("layer_with_dropout", true);
+        buildModel("loss_with_dropout", Head::Loss, true, /*differentiate=*/true);
+      }
       buildOptimizer();
       return std::move(module);
     }
@@ -62,6 +67,8 @@ private:
     return RankedTensorType::get(shape, element);
   }
   RankedTensorType positionType() { return RankedTensorType::get({kAny}, b.getI64Type()); }
+  RankedTensorType stepsType() { return RankedTensorType::get({kAny, kAny}, b.getI32Type()); }
+  RankedTensorType noiseType() { return RankedTensorType::get({4}, b.getI32Type()); }
   RankedTensorType anglesType() { return f32({kAny, kAny, 2, config.dz()}); }
   Location named(StringRef name) { return NameLoc::get(b.getStringAttr(name)); }
 
@@ -148,10 +155,27 @@ private:
   // One block (spec 4)
   //===--------------------------------------------------------------------===//
 
-  void buildLayer() {
+  /// What dropout needs, null without it.
+  struct Noise {
+    Value rowNumbers, words;
+  };
+  /// Places of masks (mega.dropout). Of the model: the embeddings; of a layer the others.
+  enum Place : int64_t { kEmbeddings = 0, kNormed = 0, kGate, kAttended, kHidden, kFed };
+
+  Value dropout(StringRef name, Value x, double p, Place place, const Noise &noise) {
+    if (!noise.words || p == 0)
+      return x;
+    return mega::DropoutOp::create(b, named(name), x.getType(), x, noise.rowNumbers, noise.words,
+                                   b.getF64FloatAttr(p), b.getI64IntegerAttr(place));
+  }
+
+  void buildLayer(StringRef layerName, bool withDropout) {
     int64_t D = config.model_dim, H = config.num_heads, F = config.ffn_hidden_dim;
     std::vector<Parameter> weights = layerWeights(), states = layerStates();
     SmallVector<Type> inputs{activation({D}), anglesType(), positionType()};
+    if (withDropout)
+      inputs.append({stepsType(), noiseType()});
+    unsigned firstWeight = inputs.size();
     SmallVector<Type> outputs{activation({D})};
     for (const Parameter &p : weights)
       inputs.push_back(p.type);
@@ -159,7 +183,7 @@ private:
       inputs.push_back(p.type);
       outputs.push_back(p.type);
     }
-    auto layer = func::FuncOp::create(b, named("layer"), "layer",
+    auto layer = func::FuncOp::create(b, named(layerName), layerName,
                                       b.getFunctionType(inputs, outputs));
     layer.setPrivate();
     OpBuilder::InsertionGuard guard(b);
@@ -167,7 +191,10 @@ private:
     b.setInsertionPointToStart(body);
 
     std::map<std::string, Value> at;
-    unsigned next = 3;
+    unsigned next = firstWeight;
+    Noise noise;
+    if (withDropout)
+      noise = {body->getArgument(3), body->getArgument(4)};
     for (const auto *list : {&weights, &states})
       for (const Parameter &p : *list) {
         layer.setArgAttr(next, "mega.name", b.getStringAttr(p.name));
@@ -198,6 +225,7 @@ private:
         at.at("mega.cema.gamma"), at.at("mega.cema.omega"), at.at("mega.cema.h"));
     Value mx = mega::RmsNormOp::create(b, named("rmsnorm"), cema.getOutput(),
                                        optional("mega.rmsnorm.weight"), Value(), eps);
+    mx = dropout("rmsnorm", mx, config.hidden_dropout, kNormed, noise);
 
     Type heads = activation({H, config.dv()});
     Value v = silu("v", linear("v", xn, "mega.wv.weight", heads, at.at("mega.wv.bias")));
@@ -224,12 +252,15 @@ private:
         rotated.getNewQuery(), rotated.getNewKey(), v, at.at("mega.attention.keys"),
         at.at("mega.attention.values"), position, b.getI64IntegerAttr(config.chunk_size));
     Value r = silu("r", linear("r", mx, "mega.wr.weight", heads, at.at("mega.wr.bias")));
+    // Of o ∘ r: the mask may stand at either factor, and r comes from a product.
+    r = dropout("r", r, config.hidden_dropout, kGate, noise);
     Value gated = arith::MulFOp::create(b, named("r_gate"), attention.getOutput(), r);
 
     Type flat = activation({D});
     Value h1 = linear("h", mx, "mega.wh1.weight", flat, at.at("mega.wh1.bias"));
     Value h2 = linear("h", gated, "mega.wh2.weight", flat);
     Value hh = arith::AddFOp::create(b, named("h"), h1, h2);
+    hh = dropout("h", hh, config.dropout, kAttended, noise);
     Value y1 = arith::AddFOp::create(b, named("h"), x, hh);
 
     Value f = mega::LayerNormOp::create(b, named("norm"), y1, optional("nffn.norm.weight"),
@@ -238,7 +269,9 @@ private:
     Value u = silu("up", linear("up", f, "nffn.fc1.weight", hidden));
     if (config.swiglu)
       u = arith::MulFOp::create(b, named("up"), u, linear("up", f, "nffn.fc3.weight", hidden));
+    u = dropout("up", u, config.hidden_dropout, kHidden, noise);
     Value down = linear("down", u, "nffn.fc2.weight", flat);
+    down = dropout("down", down, config.dropout, kFed, noise);
     if (config.rescale_nffn)
       down = mega::ScaleOp::create(b, named("down"), down.getType(), down, at.at("nffn.alpha"));
     Value out = arith::AddFOp::create(b, named("down"), x, down);
@@ -278,7 +311,7 @@ private:
   /// negative log-likelihoods of targets.
   enum class Head { All, Last, Loss };
 
-  void buildModel(StringRef name, Head kind) {
+  void buildModel(StringRef name, Head kind, bool withDropout = false, bool differentiate = false) {
     bool lastOnly = kind == Head::Last, loss = kind == Head::Loss;
     int64_t D = config.model_dim;
     std::vector<Parameter> states;
@@ -293,6 +326,11 @@ private:
     SmallVector<Type> inputs{tokensType, positionType()}, outputs{logitsType};
     if (loss)
       inputs.push_back(tokensType);
+    unsigned firstNoise = inputs.size() + 1;
+    if (withDropout) {
+      inputs.push_back(stepsType());
+      inputs.append(config.num_layers + 1, noiseType());
+    }
     unsigned firstState = inputs.size();
     for (const Parameter &p : states) {
       inputs.push_back(p.type);
@@ -305,7 +343,13 @@ private:
     function.setResultAttr(0, "mega.name", b.getStringAttr(loss ? "nll" : "logits"));
     if (loss) {
       function.setArgAttr(2, "mega.name", b.getStringAttr("targets"));
-      function->setAttr("mega.differentiate", b.getStringAttr("gradients"));
+      if (differentiate)
+        function->setAttr("mega.differentiate", b.getStringAttr("gradients"));
+    }
+    if (withDropout) {
+      function.setArgAttr(firstNoise - 1, "mega.name", b.getStringAttr("row_numbers"));
+      for (int64_t i = 0; i <= config.num_layers; ++i)
+        function.setArgAttr(firstNoise + i, "mega.noise", b.getI64IntegerAttr(i));
     }
     for (auto [i, p] : llvm::enumerate(states)) {
       describeState(function, firstState + i, p.name);
@@ -319,6 +363,13 @@ private:
     Value x = mega::EmbedOp::create(b, named("embed"), activation({D}), tokens,
                                     use("embed.weight"),
                                     config.scale_emb ? std::sqrt(double(D)) : 1.0);
+    auto noiseOf = [&](int64_t call) -> Noise {
+      if (!withDropout)
+        return {};
+      return {body->getArgument(firstNoise - 1), body->getArgument(firstNoise + call)};
+    };
+    x = dropout("embed", x, config.dropout, kEmbeddings, noiseOf(0));
+    StringRef layer = withDropout ? "layer_with_dropout" : "layer";
     Value angles =
         mega::RotaryAnglesOp::create(b, named("angles"), anglesType(), use("rope.freqs"), position,
                                      tokens, b.getI64IntegerAttr(config.chunk_size));
@@ -326,12 +377,14 @@ private:
     unsigned state = firstState;
     for (int64_t i = 0; i < config.num_layers; ++i) {
       SmallVector<Value> operands{x, angles, position};
+      if (withDropout)
+        operands.append({noiseOf(i + 1).rowNumbers, noiseOf(i + 1).words});
       for (const Parameter &p : layerWeights())
         operands.push_back(use(layerPrefix(i) + p.name));
       for (size_t s = 0; s < layerStates().size(); ++s)
         operands.push_back(body->getArgument(state++));
-      auto call = func::CallOp::create(b, named("layer"), module->lookupSymbol<func::FuncOp>("layer"),
-                                       operands);
+      auto call = func::CallOp::create(b, named("layer"),
+                                       module->lookupSymbol<func::FuncOp>(layer), operands);
       x = call.getResult(0);
       llvm::append_range(results, call.getResults().drop_front());
     }

@@ -41,21 +41,30 @@ ModelStateGradients zeroModelStateGradients(const formats::ModelConfig &config, 
 }
 
 Tensor ffnBackward(const Tensor &y1, const Parameters &parameters, const std::string &prefix,
-                   double eps, const Tensor &dy, Parameters &gradients) {
+                   double eps, const Tensor &dy, Parameters &gradients, const Dropout *dropout) {
   const Tensor *normWeight = find(parameters, prefix + "norm.weight");
   const Tensor *fc3 = find(parameters, prefix + "fc3.weight");
   Tensor f = layerNorm(y1, normWeight, find(parameters, prefix + "norm.bias"), eps);
   Tensor gateBefore = linear(f, parameters.at(prefix + "fc1.weight")), gate = silu(gateBefore);
   Tensor other = fc3 ? linear(f, *fc3) : Tensor(gate.shape, 1);
   Tensor u = multiply(gate, other);
+  if (dropout)
+    u = (*dropout)(u, dropout->hidden, 3);
 
   Tensor dFc2 = dy;
   if (const Tensor *alpha = find(parameters, prefix + "alpha")) {
-    ScaleGradients d = scaleBackward(linear(u, parameters.at(prefix + "fc2.weight")), *alpha, dy);
+    Tensor y = linear(u, parameters.at(prefix + "fc2.weight"));
+    if (dropout)
+      y = (*dropout)(y, dropout->residual, 4);
+    ScaleGradients d = scaleBackward(y, *alpha, dy);
     accumulate(gradients, prefix + "alpha", d.factor);
     dFc2 = d.x;
   }
+  if (dropout)
+    dFc2 = (*dropout)(dFc2, dropout->residual, 4);
   Tensor du = linearLayerBackward(u, parameters, prefix + "fc2", dFc2, gradients);
+  if (dropout)
+    du = (*dropout)(du, dropout->hidden, 3);
   Tensor df = linearLayerBackward(f, parameters, prefix + "fc1",
                                   siluBackward(gateBefore, multiply(du, other)), gradients);
   if (fc3)
@@ -72,7 +81,7 @@ Tensor blockBackward(const Tensor &x, const Parameters &parameters, const std::s
                      const formats::ModelConfig &config, const Tensor &frequencies,
                      const std::vector<int64_t> &position, const BlockState &state,
                      const Tensor &dy, BlockStateGradients &dState, Parameters &gradients,
-                     std::map<std::string, Tensor> *middle) {
+                     std::map<std::string, Tensor> *middle, const Dropout *dropout) {
   std::string mega = prefix + "mega.";
   auto parameter = [&](const char *name) -> const Tensor & { return parameters.at(mega + name); };
   int64_t heads = config.num_heads, chunk = config.chunk_size;
@@ -80,14 +89,19 @@ Tensor blockBackward(const Tensor &x, const Parameters &parameters, const std::s
 
   BlockState after = state;
   std::map<std::string, Tensor> forward;
-  block(x, parameters, prefix, config, frequencies, position, after, &forward);
+  block(x, parameters, prefix, config, frequencies, position, after, &forward, dropout);
   const Tensor &xn = forward["xn"], &cx = forward["cx"], &mx = forward["mx"], &z = forward["z"];
   const Tensor &vBefore = forward["v_pre"], &rBefore = forward["r_pre"], &o = forward["o"];
   Tensor r = silu(rBefore);
 
   // hh = wh1(mx) + wh2(o r)
-  Tensor dmx = linearLayerBackward(mx, parameters, mega + "wh1", dy, gradients);
-  Tensor dGated = linearLayerBackward(multiply(o, r), parameters, mega + "wh2", dy, gradients);
+  Tensor dhh = dropout ? (*dropout)(dy, dropout->residual, 2) : dy, gated = multiply(o, r);
+  if (dropout)
+    gated = (*dropout)(gated, dropout->hidden, 1, heads);
+  Tensor dmx = linearLayerBackward(mx, parameters, mega + "wh1", dhh, gradients);
+  Tensor dGated = linearLayerBackward(gated, parameters, mega + "wh2", dhh, gradients);
+  if (dropout)
+    dGated = (*dropout)(dGated, dropout->hidden, 1, heads);
   Tensor dO = multiply(dGated, r), drBefore = siluBackward(rBefore, multiply(dGated, o));
 
   AttentionGradients attention =
@@ -114,6 +128,8 @@ Tensor blockBackward(const Tensor &x, const Parameters &parameters, const std::s
 
   dmx = add(dmx, linearLayerBackward(mx, parameters, mega + "wz", dz, gradients));
   dmx = add(dmx, linearLayerBackward(mx, parameters, mega + "wr", drBefore, gradients));
+  if (dropout)
+    dmx = (*dropout)(dmx, dropout->hidden, 0);
   const Tensor *rmsWeight = find(parameters, mega + "rmsnorm.weight");
   AffineGradients rms = rmsNormBackward(cx, rmsWeight, dmx, eps);
   if (rmsWeight)
@@ -142,16 +158,20 @@ Tensor blockBackward(const Tensor &x, const Parameters &parameters, const std::s
 Tensor layerBackward(const Tensor &x, const Parameters &parameters, const std::string &prefix,
                      const formats::ModelConfig &config, const Tensor &frequencies,
                      const std::vector<int64_t> &position, const BlockState &state,
-                     const Tensor &dy, BlockStateGradients &dState, Parameters &gradients) {
+                     const Tensor &dy, BlockStateGradients &dState, Parameters &gradients,
+                     const Dropout *dropout) {
   BlockState after = state;
-  Tensor y1 = block(x, parameters, prefix, config, frequencies, position, after);
-  Tensor dy1 = ffnBackward(y1, parameters, prefix + "nffn.", config.norm_eps, dy, gradients);
+  Tensor y1 =
+      block(x, parameters, prefix, config, frequencies, position, after, nullptr, dropout);
+  Tensor dy1 =
+      ffnBackward(y1, parameters, prefix + "nffn.", config.norm_eps, dy, gradients, dropout);
   return add(dy, blockBackward(x, parameters, prefix, config, frequencies, position, state, dy1,
-                               dState, gradients));
+                               dState, gradients, nullptr, dropout));
 }
 
 Status modelBackward(const Model &model, const Tokens &tokens, const ModelState &state,
-                     const Tensor &dLogits, ModelStateGradients &dState, Parameters &gradients) {
+                     const Tensor &dLogits, ModelStateGradients &dState, Parameters &gradients,
+                     const Dropout *dropout) {
   const formats::ModelConfig &config = model.config();
   const Parameters &parameters = model.parameters();
   double embedScale = config.scale_emb ? std::sqrt(static_cast<double>(config.model_dim)) : 1;
@@ -159,12 +179,14 @@ Status modelBackward(const Model &model, const Tokens &tokens, const ModelState 
   // What each layer was given: the embeddings, then the output of the layer before.
   ModelState after = state;
   std::vector<Tensor> inputs;
-  Result<Tensor> logits = model.forward(tokens, after, &inputs);
+  Result<Tensor> logits = model.forward(tokens, after, &inputs, dropout);
   if (!logits.isOk())
     return logits.status();
   Tensor last = std::move(inputs.back());
   inputs.pop_back();
-  inputs.insert(inputs.begin(), embed(tokens, parameters.at("embed.weight"), embedScale));
+  Tensor embedded = embed(tokens, parameters.at("embed.weight"), embedScale);
+  inputs.insert(inputs.begin(),
+                dropout ? (*dropout)(embedded, dropout->residual, 0) : std::move(embedded));
 
   const std::string norm = "output.final_norm.";
   const Tensor &normWeight = parameters.at(norm + "weight");
@@ -180,15 +202,20 @@ Status modelBackward(const Model &model, const Tokens &tokens, const ModelState 
   accumulate(gradients, norm + "bias", d.bias);
 
   Tensor dx = d.x;
-  for (int64_t i = config.num_layers; i-- > 0;)
+  for (int64_t i = config.num_layers; i-- > 0;) {
+    Dropout ofLayer = dropout ? dropout->of(i) : Dropout();
     dx = layerBackward(inputs[i], parameters, layerPrefix(i), config, model.frequencies(),
-                       state.position, state.blocks[i], dx, dState.blocks[i], gradients);
+                       state.position, state.blocks[i], dx, dState.blocks[i], gradients,
+                       dropout ? &ofLayer : nullptr);
+  }
+  if (dropout)
+    dx = (*dropout)(dx, dropout->residual, 0);
   accumulate(gradients, "embed.weight", embedBackward(tokens, dx, config.vocab_size, embedScale));
   return {};
 }
 
 Result<LossGradients> lossGradients(const Model &model, const Tokens &tokens,
-                                    const Tokens &targets) {
+                                    const Tokens &targets, const Dropout *dropout) {
   const formats::ModelConfig &config = model.config();
   if (targets.batch != tokens.batch || targets.length != tokens.length)
     return Status(Code::Input, "expected targets [" + std::to_string(tokens.batch) + ", " +
@@ -204,7 +231,7 @@ Result<LossGradients> lossGradients(const Model &model, const Tokens &tokens,
                                      ") nor -100, which stands for no target");
 
   ModelState state = model.freshState(tokens.batch), after = state;
-  Result<Tensor> logits = model.forward(tokens, after);
+  Result<Tensor> logits = model.forward(tokens, after, nullptr, dropout);
   if (!logits.isOk())
     return logits.status();
   Tensor nll = negativeLogLikelihood(*logits, targets);
@@ -216,7 +243,7 @@ Result<LossGradients> lossGradients(const Model &model, const Tokens &tokens,
   OTODUS_RETURN_IF_ERROR(
       modelBackward(model, tokens, state,
                     negativeLogLikelihoodBackward(*logits, targets, Tensor(nll.shape, 1 / count)),
-                    dState, result.gradients));
+                    dState, result.gradients, dropout));
 
   auto priors = [&](const std::string &prefix, const NormStateGradients &dNorm) {
     const Tensor *priorCount = find(model.parameters(), prefix + "prior_count");

@@ -2,6 +2,8 @@
 
 #include "ModelParts.h"
 
+#include "otodus/Formats/Random.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -19,6 +21,28 @@ NormState freshNorm(const formats::ModelConfig &config, int64_t batch, const Par
 
 } // namespace
 
+Tensor Dropout::operator()(const Tensor &x, double p, int64_t place, int64_t heads) const {
+  int64_t width = x.dim(-1), d = width / heads;
+  auto least = static_cast<uint64_t>(std::nearbyint(p * 0x1p32));
+  Tensor y = x;
+  for (int64_t i = 0; i < x.size(); ++i) {
+    int64_t feature = i % width, n = feature / d * ((d + 3) / 4 * 4) + feature % d;
+    std::array<uint32_t, 4> words = formats::philox(
+        {static_cast<uint32_t>(n / 4), static_cast<uint32_t>(rowNumbers[i / width]),
+         static_cast<uint32_t>(16 * index + place),
+         static_cast<uint32_t>(step) + 0x80000000u},
+        {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+    y[i] = words[n % 4] >= least ? x[i] / (1 - p) : 0;
+  }
+  return y;
+}
+
+Dropout Dropout::of(int64_t i) const {
+  Dropout result = *this;
+  result.index = 1 + i;
+  return result;
+}
+
 BlockState freshBlockState(const formats::ModelConfig &config, int64_t batch,
                            const Parameters &parameters, const std::string &prefix) {
   return {freshNorm(config, batch, parameters, prefix + "mega.timenorm."),
@@ -27,13 +51,17 @@ BlockState freshBlockState(const formats::ModelConfig &config, int64_t batch,
 }
 
 Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameters,
-           const std::string &prefix, double eps) {
+           const std::string &prefix, double eps, const Dropout *dropout) {
   Tensor f = layerNorm(y1, find(parameters, prefix + "norm.weight"),
                        find(parameters, prefix + "norm.bias"), eps);
   Tensor u = silu(linear(f, parameters.at(prefix + "fc1.weight")));
   if (const Tensor *fc3 = find(parameters, prefix + "fc3.weight"))
     u = multiply(u, linear(f, *fc3));
+  if (dropout)
+    u = (*dropout)(u, dropout->hidden, 3);
   Tensor y = linear(u, parameters.at(prefix + "fc2.weight"));
+  if (dropout)
+    y = (*dropout)(y, dropout->residual, 4);
   if (const Tensor *alpha = find(parameters, prefix + "alpha"))
     y = scale(y, *alpha);
   return add(residual, y);
@@ -42,7 +70,7 @@ Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameter
 Tensor block(const Tensor &x, const Parameters &parameters, const std::string &prefix,
              const formats::ModelConfig &config, const Tensor &frequencies,
              const std::vector<int64_t> &position, BlockState &state,
-             std::map<std::string, Tensor> *middle) {
+             std::map<std::string, Tensor> *middle, const Dropout *dropout) {
   auto parameter = [&](const char *name) -> const Tensor & {
     return parameters.at(prefix + "mega." + name);
   };
@@ -54,6 +82,9 @@ Tensor block(const Tensor &x, const Parameters &parameters, const std::string &p
                    parameter("cema.gamma"), parameter("cema.omega"), state.h);
   Tensor mx =
       rmsNorm(cx, find(parameters, prefix + "mega.rmsnorm.weight"), nullptr, config.norm_eps);
+
+  if (dropout)
+    mx = (*dropout)(mx, dropout->hidden, 0);
 
   // Spec 3.5: one z, and two affine views of its per-head normalisation.
   Tensor z = linear(mx, parameter("wz.weight"), &parameter("wz.bias"));
@@ -69,8 +100,13 @@ Tensor block(const Tensor &x, const Parameters &parameters, const std::string &p
   Tensor o = chunkAttention(rotary(q, frequencies, position, chunk, heads),
                             rotary(k, frequencies, position, chunk, heads), silu(vBefore), position,
                             state.cache);
+  Tensor gated = multiply(o, silu(rBefore));
+  if (dropout)
+    gated = (*dropout)(gated, dropout->hidden, 1, heads);
   Tensor hh = add(linear(mx, parameter("wh1.weight"), &parameter("wh1.bias")),
-                  linear(multiply(o, silu(rBefore)), parameter("wh2.weight")));
+                  linear(gated, parameter("wh2.weight")));
+  if (dropout)
+    hh = (*dropout)(hh, dropout->residual, 2);
   if (middle)
     *middle = {{"xn", xn}, {"cx", cx},         {"mx", mx},         {"z", z}, {"q", q},
                {"k", k},   {"v_pre", vBefore}, {"r_pre", rBefore}, {"o", o}};
@@ -79,9 +115,10 @@ Tensor block(const Tensor &x, const Parameters &parameters, const std::string &p
 
 Tensor layer(const Tensor &x, const Parameters &parameters, const std::string &prefix,
              const formats::ModelConfig &config, const Tensor &frequencies,
-             const std::vector<int64_t> &position, BlockState &state) {
-  Tensor y1 = block(x, parameters, prefix, config, frequencies, position, state);
-  return ffn(y1, x, parameters, prefix + "nffn.", config.norm_eps);
+             const std::vector<int64_t> &position, BlockState &state, const Dropout *dropout) {
+  Tensor y1 =
+      block(x, parameters, prefix, config, frequencies, position, state, nullptr, dropout);
+  return ffn(y1, x, parameters, prefix + "nffn.", config.norm_eps, dropout);
 }
 
 //===----------------------------------------------------------------------===//
@@ -123,7 +160,7 @@ ModelState Model::freshState(int64_t batch) const {
 }
 
 Result<Tensor> Model::forward(const Tokens &tokens, ModelState &state,
-                              std::vector<Tensor> *blockOutputs) const {
+                              std::vector<Tensor> *blockOutputs, const Dropout *dropout) const {
   if (tokens.batch != static_cast<int64_t>(state.position.size()))
     return Status(Code::Input, "expected " + std::to_string(state.position.size()) +
                                    " sequences as in the state, found " +
@@ -136,9 +173,12 @@ Result<Tensor> Model::forward(const Tokens &tokens, ModelState &state,
   const Tensor &table = parameters_.at("embed.weight");
   Tensor x = embed(tokens, table,
                    config_.scale_emb ? std::sqrt(static_cast<double>(config_.model_dim)) : 1);
+  if (dropout)
+    x = (*dropout)(x, dropout->residual, 0);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
+    Dropout ofLayer = dropout ? dropout->of(i) : Dropout();
     x = layer(x, parameters_, layerPrefix(i), config_, frequencies_, state.position,
-              state.blocks[i]);
+              state.blocks[i], dropout ? &ofLayer : nullptr);
     if (blockOutputs)
       blockOutputs->push_back(x);
   }

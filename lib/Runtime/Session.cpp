@@ -93,7 +93,7 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
       buffers.push_back(gradients ? stateGradients[index] : nullptr);
       break;
     case BufferKind::Scalars:
-      buffers.push_back(scalars);
+      buffers.push_back(index == 0 ? scalars : nullptr);
       break;
     case BufferKind::Arena:
     case BufferKind::StateBefore:
@@ -365,7 +365,10 @@ Status Session::run(const std::string &name, const std::map<std::string, TensorV
   Impl::Plan &plan = impl.plans[found->second];
   const Function &function = *plan.function;
   bool usesArenas = std::any_of(function.buffers.begin(), function.buffers.end(),
-                                [](const Buffer &b) { return b.kind == BufferKind::Arena; });
+                                [](const Buffer &b) {
+                                  return b.kind == BufferKind::Arena ||
+                                         (b.kind == BufferKind::Scalars && b.index > 0);
+                                });
   if (trains(function) && (usesArenas || !impl.gradients))
     return Status(Code::Input, "function '" + name + "' is part of training; use otodus train");
 

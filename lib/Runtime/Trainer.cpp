@@ -94,9 +94,17 @@ Result<LossSum> Trainer::Impl::runPiece(const Function &function, const TokenBat
     bool isTargets = function.inputs[i].name == "targets";
     const std::vector<int32_t> &from = isTargets ? tokens.targets : tokens.tokens;
     auto *to = reinterpret_cast<int32_t *>((*bound)->hostInputs[i]);
-    for (int64_t row = 0; row < batch; ++row)
+    for (int64_t row = 0; row < batch; ++row) {
+      if (function.inputs[i].name == "row_numbers") {
+        // Of the step's tokens, counted up whatever the batch and its pieces are.
+        int64_t first = (tokens.firstSample + row) * tokens.length + piece.begin;
+        for (int64_t t = 0; t < piece.length; ++t)
+          to[row * piece.length + t] = static_cast<int32_t>(static_cast<uint32_t>(first + t));
+        continue;
+      }
       std::copy_n(from.data() + row * tokens.length + piece.begin, piece.length,
                   to + row * piece.length);
+    }
     // Rows that only fill up a tile: a valid token, a target that does not count.
     std::fill(to + rows, to + paddedRows(rows), isTargets ? kIgnore : 0);
     if (copies)
@@ -129,12 +137,16 @@ Trainer::Trainer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Trainer::~Trainer() = default;
 
 namespace {
-/// `function` has `tokens` and `targets` as i32 steps and gives `nll` as f32 steps.
+/// `function` has `tokens` and `targets` as i32 steps, perhaps the numbers of rows, and gives `nll`
+/// as f32 steps.
 Status checkInterface(const Function &function) {
   auto is = [](const Argument &argument, const char *name, DType dtype) {
     return argument.name == name && argument.kind == ArgumentKind::Steps && argument.dtype == dtype;
   };
-  bool good = function.inputs.size() == 2 && function.outputs.size() == 1 &&
+  size_t inputs = function.inputs.size();
+  bool good = (inputs == 2 ||
+               (inputs == 3 && is(function.inputs[2], "row_numbers", DType::I32))) &&
+              function.outputs.size() == 1 &&
               is(function.inputs[0], "tokens", DType::I32) &&
               is(function.inputs[1], "targets", DType::I32) &&
               is(function.outputs[0], "nll", DType::F32);
@@ -164,6 +176,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(formats::Artefact artefact, Wei
   impl->stream = std::move(*stream);
   OTODUS_RETURN_IF_ERROR(impl->start(weights));
   OTODUS_RETURN_IF_ERROR(checkInterface(*impl->lossFunction));
+  OTODUS_RETURN_IF_ERROR(checkInterface(*impl->pieceFunction));
   OTODUS_RETURN_IF_ERROR(checkInterface(*impl->gradientFunction));
   return std::unique_ptr<Trainer>(new Trainer(std::move(impl)));
 }
@@ -196,6 +209,7 @@ Result<LossSum> Trainer::accumulate(const TokenBatch &tokens, double scale) {
   std::vector<TrainedPiece> pieces = impl.cut(tokens);
   auto factor = static_cast<float>(scale);
   OTODUS_RETURN_IF_ERROR(impl.put(impl.scalars.data(), &factor, 4));
+  OTODUS_RETURN_IF_ERROR(impl.setNoise(tokens));
 
   // Forward over all pieces but the last; what each starts from is kept.
   int64_t bytes = impl.stateBytes * impl.batch, slots = static_cast<int64_t>(pieces.size()) - 1;
@@ -215,7 +229,7 @@ Result<LossSum> Trainer::accumulate(const TokenBatch &tokens, double scale) {
     if (i + 1 == pieces.size())
       break;
     OTODUS_RETURN_IF_ERROR(impl.keep(static_cast<int64_t>(i)));
-    Result<LossSum> forward = impl.runPiece(*impl.lossFunction, tokens, pieces[i], prepared);
+    Result<LossSum> forward = impl.runPiece(*impl.pieceFunction, tokens, pieces[i], prepared);
     if (!forward.isOk())
       return forward.status();
   }

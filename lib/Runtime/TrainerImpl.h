@@ -43,8 +43,11 @@ struct Trainer::Impl {
   MemoryWeights masters;
   std::vector<float> hostWeights;
   bool stale = false; ///< prepared weights are older than the arena
-  const formats::Function *lossFunction = nullptr, *gradientFunction = nullptr,
-                          *normFunction = nullptr, *stepFunction = nullptr;
+  /// `pieceFunction` is the loss as `gradients` sees it: with dropout, if the model has any.
+  const formats::Function *lossFunction = nullptr, *pieceFunction = nullptr,
+                          *gradientFunction = nullptr, *normFunction = nullptr,
+                          *stepFunction = nullptr;
+  int64_t noises = 0; ///< calls with noise of their own; it lies behind the scalars, 64 bytes each
 
   // State of `batch` sequences: states, then positions.
   int64_t batch = 0, stateBytes = 0, keptBytes = 0;
@@ -121,6 +124,8 @@ struct Trainer::Impl {
   Status keepBefore();
   std::vector<TrainedPiece> cut(const TokenBatch &tokens) const;
   Status startDocument(int64_t row);
+  /// Fills the noise of every call.
+  Status setNoise(const TokenBatch &tokens);
   Result<LossSum> runPiece(const formats::Function &function, const TokenBatch &tokens,
                            const TrainedPiece &piece,
                            const std::vector<const std::byte *> &prepared);

@@ -31,6 +31,12 @@ Status Trainer::Impl::start(WeightSource &weights) {
       !find("adamw", stepFunction))
     return Status(Code::Input, "the compiled model cannot be trained: it has no training "
                                "functions; compile it for training");
+  if (!find("loss_with_dropout", pieceFunction))
+    pieceFunction = lossFunction;
+  for (const Function *function : {pieceFunction, gradientFunction})
+    for (const Buffer &buffer : function->buffers)
+      if (buffer.kind == BufferKind::Scalars)
+        noises = std::max(noises, buffer.index);
   int64_t length = plan.arenaElements;
   for (int i = 0; i < kArenas; ++i) {
     int64_t elements = i == kSquares ? length / formats::kSquaresPortion : length;
@@ -41,7 +47,7 @@ Status Trainer::Impl::start(WeightSource &weights) {
       return memory.status().in("weights, gradients and moments");
     arena[i] = std::move(*memory);
   }
-  Result<Memory> memory = allocate(formats::kTrainingScalars * 4, "scalars");
+  Result<Memory> memory = allocate((1 + noises) * formats::kTrainingScalars * 4, "scalars");
   OTODUS_RETURN_IF_ERROR(memory.status());
   scalars = std::move(*memory);
   if (!traits().sharesHostMemory)
@@ -343,7 +349,7 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
       buffers.push_back(statesBefore[index]);
       break;
     case BufferKind::Scalars:
-      buffers.push_back(scalars.data());
+      buffers.push_back(scalars.data() + index * formats::kTrainingScalars * 4);
       break;
     case BufferKind::Arena:
       buffers.push_back(arena[index].data());
@@ -447,6 +453,20 @@ Status Trainer::Impl::run(Bound &bound, int64_t sequences, int64_t length) {
 //===----------------------------------------------------------------------===//
 // States between pieces
 //===----------------------------------------------------------------------===//
+
+Status Trainer::Impl::setNoise(const TokenBatch &tokens) {
+  constexpr size_t kWords = formats::kTrainingScalars;
+  std::vector<uint32_t> words(static_cast<size_t>(noises) * kWords, 0);
+  for (size_t n = 0; n < static_cast<size_t>(noises); ++n) {
+    uint32_t *to = words.data() + n * kWords;
+    to[0] = static_cast<uint32_t>(tokens.seed);
+    to[1] = static_cast<uint32_t>(tokens.seed >> 32);
+    to[2] = static_cast<uint32_t>(tokens.step);
+    to[3] = static_cast<uint32_t>(n);
+  }
+  return words.empty() ? Status::ok()
+                       : put(scalars.data() + kWords * 4, words.data(), words.size() * 4);
+}
 
 Status Trainer::Impl::keep(int64_t slot) {
   std::byte *to = kept.data() + slot * stateBytes * batch;

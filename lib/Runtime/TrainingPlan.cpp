@@ -79,6 +79,10 @@ Result<TrainingMemory> planTraining(const Program &program, const TrainingShape 
   if (!loss || !gradients || program.parameters.empty())
     return Status(Code::Input, "the model cannot be trained: it has no functions 'loss' and "
                                "'gradients'");
+  // The loss of the pieces before the last is that with dropout, if there is any.
+  const Function *ofPieces = find(program, "loss_with_dropout");
+  if (!ofPieces)
+    ofPieces = loss;
   TrainingMemory memory;
   int64_t arena = program.arenaElements * 4;
   memory.weights = arena;
@@ -104,7 +108,7 @@ Result<TrainingMemory> planTraining(const Program &program, const TrainingShape 
   };
   int64_t length = piece(*gradients, shape.length);
   Result<FunctionMemory> backward = planFunction(*gradients, shape.batch, length, traits),
-                         forward = planFunction(*loss, shape.batch, length, traits);
+                         forward = planFunction(*ofPieces, shape.batch, length, traits);
   OTODUS_RETURN_IF_ERROR(backward.status());
   OTODUS_RETURN_IF_ERROR(forward.status());
   int64_t pieces = (shape.length + length - 1) / length;

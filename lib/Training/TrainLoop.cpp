@@ -190,8 +190,11 @@ private:
     LossSum loss;
     for (int64_t i = 0; i < config_.accumulate; ++i) {
       int64_t first = (state.step * config_.accumulate + i) * config_.batch;
-      Result<LossSum> part =
-          run_.backend.accumulate(run_.sampler.batch(first, config_.batch), scale);
+      TokenBatch batch = run_.sampler.batch(first, config_.batch);
+      batch.seed = config_.seed;
+      batch.step = report.step;
+      batch.firstSample = i * config_.batch;
+      Result<LossSum> part = run_.backend.accumulate(batch, scale);
       OTODUS_RETURN_IF_ERROR(part.status());
       loss.sum += part->sum;
       loss.count += part->count;

@@ -45,7 +45,8 @@ formats::ModelConfig small() {
 }
 
 Pair open(const formats::ModelConfig &config, int threads = 0, const MemoryRequest &memory = {},
-          MemoryPlan *plan = nullptr, const std::string &dtype = "f32") {
+          MemoryPlan *plan = nullptr, const std::string &dtype = "f32",
+          const std::string &target = "") {
   test::TemporaryFolder folder;
   Pair pair;
   std::string model = folder / "model";
@@ -73,6 +74,8 @@ Pair open(const formats::ModelConfig &config, int threads = 0, const MemoryReque
   ModelFlags flags;
   flags.threads = threads;
   flags.dtype = dtype;
+  if (!target.empty())
+    flags.target = target;
   auto trainer = openTrainer(config, "small", names, weights, flags, memory, plan);
   EXPECT_TRUE(trainer.isOk()) << trainer.status().message();
   if (trainer.isOk())
@@ -324,6 +327,122 @@ TEST(Train, WhatIsComputedAgainIsTheSameBitByBitAndThePlanIsWhatIsAllocated) {
 }
 TEST(Train, OfBf16TooAndThePlanCountsItsBytes) { expectSameWhenComputedAgain("bf16"); }
 
+//===----------------------------------------------------------------------===//
+// Dropout
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+formats::ModelConfig withDropout() {
+  formats::ModelConfig config = small();
+  config.dropout = 0.2;
+  config.hidden_dropout = 0.35;
+  return config;
+}
+
+TokenBatch noisyBatch(const formats::ModelConfig &config, int64_t rows, int64_t length,
+                      double documents, uint32_t seed) {
+  TokenBatch tokens = batch(config, rows, length, documents, seed);
+  tokens.seed = 0x123456789abcdef0 + seed;
+  tokens.step = 1 + seed;
+  tokens.firstSample = 3 * seed;
+  return tokens;
+}
+
+/// Losses and gradients with dropout are those of the reference with the same masks, the loss of
+/// an evaluation is that without.
+void expectReference(Pair &pair, const TokenBatch &tokens, const std::string &what) {
+  auto loss = pair.compiled->loss(tokens), plain = pair.reference->loss(tokens);
+  auto found = pair.compiled->accumulate(tokens, 0.1), wanted = pair.reference->accumulate(tokens, 0.1);
+  ASSERT_TRUE(loss.isOk() && found.isOk() && wanted.isOk())
+      << loss.status().message() << found.status().message();
+  EXPECT_NEAR(found->sum, wanted->sum, 1e-4 * (1 + wanted->sum)) << what;
+  EXPECT_NEAR(loss->sum, plain->sum, 1e-4 * (1 + plain->sum)) << what;
+  if (found->count > 0)
+    EXPECT_GT(std::abs(found->sum - loss->sum), 1e-3) << what;
+  expectNear(pair, TrainedValue::Gradient, 2e-4, what);
+  ASSERT_TRUE(pair.compiled->dropGradients().isOk());
+  ASSERT_TRUE(pair.reference->dropGradients().isOk());
+}
+
+} // namespace
+
+TEST(Train, DropoutFollowsTheReference) {
+  std::vector<formats::ModelConfig> configs(2, withDropout());
+  // Heads whose width is no multiple of four.
+  configs[1].value_dim = 60;
+  configs[1].num_heads = 4;
+  configs[1].swiglu = configs[1].rescale_nffn = configs[1].share_emb = true;
+  uint32_t seed = 0;
+  for (const formats::ModelConfig &config : configs) {
+    Pair pair = open(config);
+    ASSERT_TRUE(pair.compiled);
+    // One piece; pieces by chunks; pieces by documents too.
+    for (auto [rows, length, documents] : std::vector<std::tuple<int64_t, int64_t, double>>{
+             {3, 8, 0}, {2, 21, 0}, {2, 21, 0.1}, {3, 6, 0.5}})
+      expectReference(pair, noisyBatch(config, rows, length, documents, ++seed),
+                      "case " + std::to_string(seed));
+  }
+}
+
+TEST(Train, DropoutFollowsTheReferenceOnASimulatedGpu) {
+  formats::ModelConfig config = withDropout();
+  config.num_layers = 1;
+  Pair pair = open(config, 2, {}, nullptr, "f32", "sim:sm_80");
+  ASSERT_TRUE(pair.compiled);
+  expectReference(pair, noisyBatch(config, 2, 11, 0, 1), "sim:sm_80");
+}
+
+TEST(Train, MasksDependOnNothingButTheirNumbers) {
+  formats::ModelConfig config = withDropout();
+  TokenBatch tokens = noisyBatch(config, 4, 19, 0.05, 7);
+  // Threads, and activations computed again: bit by bit.
+  std::vector<float> expected;
+  for (int form = 0; form < 3; ++form) {
+    config.layerwise_ckpt = form == 2;
+    Pair pair = open(config, form + 1);
+    ASSERT_TRUE(pair.compiled);
+    ASSERT_TRUE(pair.compiled->accumulate(tokens, 0.1).isOk());
+    std::vector<float> found = gradients(*pair.compiled);
+    if (form == 0)
+      expected = found;
+    EXPECT_EQ(std::memcmp(expected.data(), found.data(), found.size() * 4), 0) << form;
+  }
+  config.layerwise_ckpt = false;
+
+  // A batch in two halves; another step, another seed.
+  Pair pair = open(config);
+  ASSERT_TRUE(pair.compiled);
+  double whole = pair.compiled->accumulate(tokens, 0.1)->sum, halves = 0;
+  for (int64_t half = 0; half < 2; ++half) {
+    TokenBatch part = tokens;
+    part.batch = 2;
+    part.firstSample += 2 * half;
+    auto take = [&](auto &list) {
+      auto begin = list.begin() + half * 2 * 19;
+      list = {begin, begin + 2 * 19};
+    };
+    take(part.tokens);
+    take(part.targets);
+    take(part.starts);
+    halves += pair.compiled->accumulate(part, 0.1)->sum;
+  }
+  EXPECT_NEAR(whole, halves, 1e-5 * whole);
+  TokenBatch later = tokens, other = tokens;
+  ++later.step;
+  ++other.seed;
+  EXPECT_GT(std::abs(pair.compiled->accumulate(later, 0.1)->sum - whole), 1e-3);
+  EXPECT_GT(std::abs(pair.compiled->accumulate(other, 0.1)->sum - whole), 1e-3);
+}
+
+TEST(Train, EvaluationIsThatOfTheModelWithoutDropoutBitByBit) {
+  formats::ModelConfig plain = small(), noisy = withDropout();
+  Pair a = open(plain), b = open(noisy);
+  ASSERT_TRUE(a.compiled && b.compiled);
+  TokenBatch tokens = noisyBatch(plain, 3, 19, 0.05, 2);
+  EXPECT_EQ(a.compiled->loss(tokens)->sum, b.compiled->loss(tokens)->sum);
+}
+
 TEST(Train, BudgetsThatAreTooSmall) {
   MemoryRequest request;
   request.shape = {2, 21, 4, 21};
@@ -342,10 +461,10 @@ TEST(Train, BudgetsThatAreTooSmall) {
 
 TEST(Train, WhatCannotBeTrained) {
   formats::ModelConfig config = small();
-  config.hidden_dropout = 0.1;
+  config.attention_dropout = 0.1;
   runtime::MemoryWeights weights;
   ModelFlags flags;
   Status status = openTrainer(config, "c.toml", {}, weights, flags).status();
   EXPECT_EQ(status.code(), Code::Input);
-  EXPECT_NE(status.message().find("dropout"), std::string::npos);
+  EXPECT_NE(status.message().find("attention_dropout"), std::string::npos);
 }

@@ -230,7 +230,7 @@ frozen = ["embed.*", "layers.0.mega.w?.weight"]
     expect("unknown keys", 1, ["2 problems", "train.setps; did you mean train.steps?", "[optimiser]"],
            *train("x", "--set", "train.setps=3", "--set", "optimiser.lr=1"))
     expect("no configuration", 3, ["missing.toml"], *train("x", config="missing.toml"))
-    expect("dropout", 1, ["dropout"], *train("x", "--set", "model.dropout=0.1"))
+    expect("dropout", 1, ["attention_dropout"], *train("x", "--set", "model.attention_dropout=0.1"))
     write("empty.txt", "")
     expect("empty file", 1, ["empty.txt", "empty"], *train("x", data="empty.txt"))
     write("short.txt", "short")

@@ -131,3 +131,58 @@ TEST(LossGradients, Refuses) {
 }
 
 } // namespace
+
+TEST(Dropout, KeepsItsShareAndScalesIt) {
+  Dropout dropout{42, 3, 0, 0, {}, 1};
+  int64_t rows = 500, width = 100;
+  for (int64_t i = 0; i < rows; ++i)
+    dropout.rowNumbers.push_back(i);
+  Tensor ones({1, rows, width}, 1.0);
+  for (double p : {0.0, 0.1, 0.5, 0.9}) {
+    Tensor y = dropout(ones, p, 2);
+    double kept = 0, sum = 0;
+    for (double value : y.data) {
+      EXPECT_TRUE(value == 0 || std::abs(value - 1 / (1 - p)) < 1e-12);
+      kept += value != 0;
+      sum += value;
+    }
+    // Five standard deviations of 50000 draws.
+    EXPECT_NEAR(kept / 50000, 1 - p, 5 * std::sqrt(p * (1 - p) / 50000) + 1e-12) << p;
+    EXPECT_NEAR(sum / 50000, 1, 0.1) << p;
+  }
+  // Places, layers and steps have masks of their own: they agree as often as chance has it.
+  Dropout layer = dropout.of(7), later = dropout;
+  ++later.step;
+  Tensor first = dropout(ones, 0.5, 2);
+  for (const Tensor &other : {dropout(ones, 0.5, 3), layer(ones, 0.5, 2), later(ones, 0.5, 2)}) {
+    double equal = 0;
+    for (int64_t i = 0; i < ones.size(); ++i)
+      equal += first[i] == other[i];
+    EXPECT_NEAR(equal / 50000, 0.5, 0.012);
+  }
+}
+
+TEST(Dropout, GradientsOfALayerWithFixedMasks) {
+  Random random(77);
+  formats::ModelConfig config = smallConfig(random);
+  Parameters parameters = smallParameters(config, random);
+  std::erase_if(parameters, [](const auto &entry) { return !entry.first.starts_with("layers.0."); });
+  int64_t batch = 2, length = 4;
+  Dropout dropout{9, 5, 0.3, 0.4, {}, 1};
+  for (int64_t i = 0; i < batch * length; ++i)
+    dropout.rowNumbers.push_back(100 + i);
+  Tensor x = random.tensor({batch, length, config.model_dim}), dy = random.tensor(x.shape);
+  Tensor frequencies = ropeFrequencies(config.dz(), 100);
+  std::vector<int64_t> position(batch, 0);
+  BlockState state = freshBlockState(config, batch);
+  BlockStateGradients dState = zeroBlockStateGradients(config, batch);
+  Parameters gradients;
+  Tensor dx = layerBackward(x, parameters, "layers.0.", config, frequencies, position, state, dy,
+                            dState, gradients, &dropout);
+  auto loss = [&] {
+    BlockState after = state;
+    return dot(dy, layer(x, parameters, "layers.0.", config, frequencies, position, after, &dropout));
+  };
+  expectGradient("x", x, dx, loss);
+  expectGradients(parameters, gradients, loss);
+}

@@ -134,7 +134,12 @@ private:
           sum.count += batch.targets[i] >= 0;
         }
         if (gradients) {
-          Result<reference::LossGradients> part = reference::lossGradients(*model, tokens, targets);
+          reference::Dropout dropout{batch.seed, batch.step, config_.dropout,
+                                     config_.hidden_dropout, {}, 0};
+          for (int64_t i = begin; i < end; ++i)
+            dropout.rowNumbers.push_back((batch.firstSample + row) * batch.length + i);
+          Result<reference::LossGradients> part =
+              reference::lossGradients(*model, tokens, targets, &dropout);
           if (!part.isOk())
             return part.status();
           double positions = static_cast<double>(end - begin);

@@ -104,7 +104,7 @@ static LogicalResult verifyArgumentAttribute(Operation *op, StringRef what, unsi
   if (name == "mega.name" || name == "mega.state" || name == "mega.gradient" ||
       name == "mega.state_gradient" || (name == "mega.initial_from" && !isResult))
     return expect(isa<StringAttr>(value), "a string");
-  if (name == "mega.arena")
+  if (name == "mega.arena" || (name == "mega.noise" && !isResult))
     return expect(isa<IntegerAttr>(value), "an integer");
   if (!isResult &&
       (name == "mega.position" || name == "mega.initial_exp" || name == "mega.scalars"))

@@ -168,7 +168,7 @@ enum class BufferKind : uint8_t {
   // Training only (docs/Training.md):
   Gradient,      ///< f32 gradient of a parameter, row-major, kernels add to it
   StateGradient, ///< gradient of a state, same layout: after the piece on entry, before it on return
-  Scalars,       ///< f32[kTrainingScalars] that the runtime sets before a call
+  Scalars,       ///< what the runtime sets before a call: f32[kTrainingScalars], or noise
   Arena,         ///< one of the arenas, whole
   StateBefore,   ///< a state as it is before the call once more, which the call advances again
 };
@@ -176,6 +176,8 @@ enum class BufferKind : uint8_t {
 /// Elements of a Scalars buffer. In use: 0 scale of the loss, 1 clip coefficient, 2 learning rate,
 /// 3 learning rate * weight decay, 4 beta1, 5 beta2, 6 epsilon, 7 1/(1-beta1^t), 8 1/(1-beta2^t).
 inline constexpr int64_t kTrainingScalars = 16;
+/// Calls of a function with noise of their own (layers of a model), at most.
+inline constexpr int64_t kMostNoise = 1 << 20;
 inline constexpr int64_t kSquaresPortion = 1024;
 
 struct Buffer {
@@ -184,6 +186,8 @@ struct Buffer {
   /// Input / Output: index into Function::inputs / outputs. Scratch: the slot;
   /// buffers of one slot are never alive together and share memory.
   /// Position: i64[batch], absolute position of each sequence's first new step.
+  /// Scalars: 0 the numbers; 1 + n the noise of call n, u32 {seed low, seed high, step, n}, from
+  /// which dropout draws (docs/Training.md).
   /// Gradient: index into Program::parameters. StateGradient, StateBefore: into Program::states;
   /// StateBefore of an open chunk is the state itself, since a call appends the same again.
   /// Arena: 0 master weights, 1 gradients, 2 first moments, 3 second moments, f32[arenaElements]

@@ -32,6 +32,8 @@ struct ImportOptions {
 /// For training, instead of @forward and @prefill (docs/Training.md):
 ///   @loss     tokens, targets [B, L], position, states -> nll [B, L], states; it asks for
 ///             @gradients, which otodus-differentiate makes
+///             (with dropout: @loss is without it, and @loss_with_dropout, which also takes
+///             row_numbers [B, L] and noise, asks for @gradients)
 ///   @norm, @adamw   over all parameters
 /// Weights are symbols with the checkpoint's names. The configuration must be valid.
 /// Code::Usage for an unknown dtype, Code::File if the weights file cannot be read.

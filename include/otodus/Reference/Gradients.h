@@ -155,7 +155,8 @@ BlockStateGradients zeroBlockStateGradients(const formats::ModelConfig &config, 
 
 /// Of y1 in `ffn`; the gradient of its residual is dy itself.
 Tensor ffnBackward(const Tensor &y1, const Parameters &parameters, const std::string &prefix,
-                   double eps, const Tensor &dy, Parameters &gradients);
+                   double eps, const Tensor &dy, Parameters &gradients,
+                   const Dropout *dropout = nullptr);
 
 /// Of x in `block`. `middle`, if not null, receives the gradients of xn, cx, mx, z, v_pre,
 /// r_pre, q, k and o.
@@ -163,13 +164,15 @@ Tensor blockBackward(const Tensor &x, const Parameters &parameters, const std::s
                      const formats::ModelConfig &config, const Tensor &frequencies,
                      const std::vector<int64_t> &position, const BlockState &state,
                      const Tensor &dy, BlockStateGradients &dState, Parameters &gradients,
-                     std::map<std::string, Tensor> *middle = nullptr);
+                     std::map<std::string, Tensor> *middle = nullptr,
+                     const Dropout *dropout = nullptr);
 
 /// Of x in `layer`: the two-hop residual gives x the gradient dy as well.
 Tensor layerBackward(const Tensor &x, const Parameters &parameters, const std::string &prefix,
                      const formats::ModelConfig &config, const Tensor &frequencies,
                      const std::vector<int64_t> &position, const BlockState &state,
-                     const Tensor &dy, BlockStateGradients &dState, Parameters &gradients);
+                     const Tensor &dy, BlockStateGradients &dState, Parameters &gradients,
+                     const Dropout *dropout = nullptr);
 
 struct ModelStateGradients {
   std::vector<BlockStateGradients> blocks;
@@ -181,7 +184,8 @@ ModelStateGradients zeroModelStateGradients(const formats::ModelConfig &config, 
 /// share_emb both uses of the table add to "embed.weight", and "output.output.weight" has
 /// no gradient even if the checkpoint names it. Errors as Model::forward.
 Status modelBackward(const Model &model, const Tokens &tokens, const ModelState &state,
-                     const Tensor &dLogits, ModelStateGradients &dState, Parameters &gradients);
+                     const Tensor &dLogits, ModelStateGradients &dState, Parameters &gradients,
+                     const Dropout *dropout = nullptr);
 
 struct LossGradients {
   double loss; ///< mean over all B*L positions, ignored ones included (spec 3.8)
@@ -193,6 +197,6 @@ struct LossGradients {
 /// vocabulary, a target that is neither in [0, Vo) nor -100, targets of another shape than
 /// the tokens, and for no tokens at all.
 Result<LossGradients> lossGradients(const Model &model, const Tokens &tokens,
-                                    const Tokens &targets);
+                                    const Tokens &targets, const Dropout *dropout = nullptr);
 
 } // namespace otodus::reference

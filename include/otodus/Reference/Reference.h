@@ -173,6 +173,22 @@ Tensor chunkAttention(const Tensor &q, const Tensor &k, const Tensor &v,
 // Block, layer, model (spec 4)
 //===----------------------------------------------------------------------===//
 
+/// Masks of one training step (spec 4; which element draws what: docs/Training.md).
+struct Dropout {
+  uint64_t seed = 0;
+  int64_t step = 0;
+  double residual = 0, hidden = 0; ///< probabilities: `dropout` and `hidden_dropout`
+  /// [B * L]: the number of each token among those of the step.
+  std::vector<int64_t> rowNumbers;
+  int64_t index = 0; ///< 0: of the model, 1 + i: of layer i
+
+  /// x [B, L, W] with the elements that `place` drops with probability p as 0, the others divided
+  /// by 1 - p. It is its own backward.
+  Tensor operator()(const Tensor &x, double p, int64_t place, int64_t heads = 1) const;
+  /// Of layer i.
+  Dropout of(int64_t i) const;
+};
+
 /// Tensors by checkpoint name (spec 2).
 using Parameters = std::map<std::string, Tensor>;
 
@@ -193,7 +209,7 @@ BlockState freshBlockState(const formats::ModelConfig &config, int64_t batch,
 /// y1 and residual [B, L, D]; parameters `prefix` + "norm.weight", "fc1.weight", ….
 /// SwiGLU, rescaling and affinity follow from which parameters exist.
 Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameters,
-           const std::string &prefix, double eps);
+           const std::string &prefix, double eps, const Dropout *dropout = nullptr);
 
 /// The gated-attention half: Y1 = X + wh1(mx) + wh2(o * r) (spec 4), x [B, L, D],
 /// parameters `prefix` + "mega.…", frequencies [dz/2], position [B]. `middle`, if not
@@ -201,12 +217,13 @@ Tensor ffn(const Tensor &y1, const Tensor &residual, const Parameters &parameter
 Tensor block(const Tensor &x, const Parameters &parameters, const std::string &prefix,
              const formats::ModelConfig &config, const Tensor &frequencies,
              const std::vector<int64_t> &position, BlockState &state,
-             std::map<std::string, Tensor> *middle = nullptr);
+             std::map<std::string, Tensor> *middle = nullptr, const Dropout *dropout = nullptr);
 
 /// Both halves with the two-hop residual; parameters `prefix` + "mega.…", "nffn.…".
 Tensor layer(const Tensor &x, const Parameters &parameters, const std::string &prefix,
              const formats::ModelConfig &config, const Tensor &frequencies,
-             const std::vector<int64_t> &position, BlockState &state);
+             const std::vector<int64_t> &position, BlockState &state,
+             const Dropout *dropout = nullptr);
 
 /// What a whole model carries for B sequences.
 struct ModelState {
@@ -232,7 +249,8 @@ public:
   /// outside the vocabulary or a batch other than the state's. `blockOutputs`, if not
   /// null, receives the output of every block.
   Result<Tensor> forward(const Tokens &tokens, ModelState &state,
-                         std::vector<Tensor> *blockOutputs = nullptr) const;
+                         std::vector<Tensor> *blockOutputs = nullptr,
+                         const Dropout *dropout = nullptr) const;
 
 private:
   formats::ModelConfig config_;

@@ -35,6 +35,10 @@ struct TokenBatch {
   /// Non-zero where a document starts: everything carried is fresh from there on. The first
   /// step of a row always starts fresh.
   std::vector<uint8_t> starts;
+  /// What dropout's masks are drawn from (docs/Training.md): the run's seed, the training step
+  /// (below 2^31), and the number of the first sequence among those of the step.
+  uint64_t seed = 0;
+  int64_t step = 0, firstSample = 0;
 };
 
 /// Sum of the negative log-likelihoods (nats) of the targets that count, and how many they are.
@@ -75,7 +79,7 @@ public:
   /// Adds `scale` times the gradient of the batch's loss sum to the gradients.
   /// Code::Input for a token or target outside the vocabulary.
   virtual Result<LossSum> accumulate(const TokenBatch &batch, double scale) = 0;
-  /// The loss only.
+  /// The loss only, without dropout.
   virtual Result<LossSum> loss(const TokenBatch &batch) = 0;
 
   virtual Result<GradientNorm> gradientNorm() = 0;

@@ -13,7 +13,8 @@ constexpr int64_t kLargestWidth = int64_t(1) << 31;
 
 static bool isTraining(func::FuncOp function, unsigned i) {
   return llvm::any_of(ArrayRef<StringRef>{"mega.gradient", "mega.state_gradient",
-                                          "mega.state_before", "mega.scalars", "mega.arena"},
+                                          "mega.state_before", "mega.scalars", "mega.arena",
+                                          "mega.noise"},
                       [&](StringRef name) { return bool(function.getArgAttr(i, name)); });
 }
 
@@ -156,6 +157,15 @@ FailureOr<int64_t> PlanBuilder::trainingBuffer(func::FuncOp function, unsigned i
                                                RankedTensorType type) {
   if (function.getArgAttr(i, "mega.scalars"))
     return addBuffer(formats::BufferKind::Scalars, 0);
+  if (auto call = function.getArgAttrOfType<IntegerAttr>(i, "mega.noise")) {
+    if (type.getRank() == 1 && type.getDimSize(0) == 4 && type.getElementType().isInteger(32) &&
+        call.getInt() >= 0 && call.getInt() < formats::kMostNoise)
+      return addBuffer(formats::BufferKind::Scalars, 1 + call.getInt());
+    function.emitOpError("expects tensor<4xi32> and a number from 0 to ")
+        << formats::kMostNoise - 1 << " for mega.noise, but got " << type << " and "
+        << call.getInt();
+    return failure();
+  }
   if (auto arena = function.getArgAttrOfType<IntegerAttr>(i, "mega.arena"))
     return addBuffer(formats::BufferKind::Arena, arena.getInt());
   if (auto name = function.getArgAttrOfType<StringAttr>(i, "mega.gradient")) {
