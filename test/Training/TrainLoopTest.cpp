@@ -35,17 +35,21 @@ TEST(TrainLoop, LearnsLogsAndKeepsTheNewestCheckpoints) {
   EXPECT_TRUE(formats::checkTensors(*model, *file).isOk());
 }
 
+/// Masks follow from the seed and the step, so a run goes on with those that it would have had.
+static const std::vector<std::string> kDropout = {"model.dropout = 0.2",
+                                                  "model.hidden_dropout = 0.3"};
+
 TEST(TrainLoop, StoppedAndResumedIsBitForBitTheSame) {
   TemporaryFolder folder;
   {
-    SmallRun whole(folder.path());
+    SmallRun whole(folder.path(), kDropout);
     ASSERT_TRUE(whole(folder / "whole").isOk());
   }
   for (int64_t stopAfter = 1; stopAfter < 8; ++stopAfter) {
     std::string out = folder / ("parts" + std::to_string(stopAfter));
     int64_t steps = 0;
     for (int parts = 0; parts < 10; ++parts) {
-      SmallRun part(folder.path());
+      SmallRun part(folder.path(), kDropout);
       steps = 0;
       part.hooks.onStep = [&](const StepReport &) { ++steps; };
       part.hooks.interrupted = [&] { return steps >= stopAfter; };
@@ -82,7 +86,9 @@ TEST(TrainLoop, AfterAKillTheLogHasEveryStepOnce) {
 TEST(TrainLoop, AccumulationIsALargerBatch) {
   TemporaryFolder folder;
   auto weights = [&](const std::vector<std::string> &settings, const std::string &name) {
-    SmallRun run(folder.path(), settings);
+    std::vector<std::string> all = kDropout;
+    all.insert(all.end(), settings.begin(), settings.end());
+    SmallRun run(folder.path(), all);
     EXPECT_TRUE(run(folder / name).isOk());
     std::vector<float> values(128);
     EXPECT_TRUE(run.backend->read(runtime::TrainedValue::Weight, 0, values.data()).isOk());
