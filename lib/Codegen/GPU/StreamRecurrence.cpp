@@ -15,7 +15,7 @@
 
 #include "StreamKernel.h"
 
-#include "../Common/ScanBody.h"
+#include "Codegen/Common/ScanBody.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
