@@ -4,7 +4,7 @@
 #include "CompiledRunner.h"
 #include "Flags.h"
 #include "Output.h"
-#include "Sampling.h"
+#include "CompiledSampler.h"
 
 #include "otodus/Codegen/GPU/Chips.h"
 #include "otodus/Driver/GoldenCase.h"
@@ -26,20 +26,6 @@ struct Options {
   ModelFlags flags;
 };
 
-/// What `generate` would draw from, given the filter's settings.
-std::vector<double> samplerDistribution(const std::vector<double> &logits,
-                                        const reference::SamplingFilter &filter) {
-  SamplingOptions options;
-  options.temperature = filter.temperature;
-  options.topP = filter.topP;
-  options.topK = filter.topK;
-  options.minP = filter.minP;
-  std::vector<float> values(logits.begin(), logits.end());
-  Result<std::vector<double>> result =
-      Sampler(options).distribution(values.data(), static_cast<int64_t>(values.size()));
-  return result.isOk() ? *result : std::vector<double>();
-}
-
 Status check(const Options &options) {
   if (options.files.empty() && !options.random)
     return Status(Code::Usage, "check expects files or --random=SEED, but got neither");
@@ -57,7 +43,11 @@ Status check(const Options &options) {
   checks.gradients = asked("grad");
   checks.training = asked("train");
   checks.exactBatch = !isGpuTarget(options.flags.target);
-  checks.distribution = samplerDistribution;
+  checks.simulated = options.flags.target.starts_with("sim:");
+  CompiledSampler sampler(options.flags);
+  if (!options.reference)
+    checks.draws = [&](const reference::Tensor &logits, const reference::SamplingFilter &filter,
+                       int64_t count) { return sampler.draws(logits, filter, count); };
 
   std::unique_ptr<CaseRunner> runner =
       options.reference ? referenceRunner() : compiledRunner(options.flags);

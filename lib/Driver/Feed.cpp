@@ -38,36 +38,65 @@ Status feedAll(runtime::Session &session, const TokenFunctions &functions,
                        {formats::DType::F32, {batch, length, functions.outputSize}, logits.data()}}});
 }
 
-Status feed(runtime::Session &session, const TokenFunctions &functions,
-            const std::vector<int32_t> &tokens, std::vector<float> *logits) {
+/// Calls `run(piece, count, last)` for pieces [batch, count] of tokens [batch, length].
+template <typename Run>
+static Status feedPieces(runtime::Session &session, const std::vector<int32_t> &tokens, Run run) {
   int64_t batch = session.batch(), length = static_cast<int64_t>(tokens.size()) / batch;
-  int64_t size = functions.outputSize;
-  if (logits)
-    logits->resize(static_cast<size_t>(batch * size));
   for (int64_t begin = 0; begin < length; begin += kPiece) {
     OTODUS_RETURN_IF_ERROR(checkInterrupt());
     int64_t count = std::min(kPiece, length - begin);
-    std::vector<int32_t> piece;
-    const std::vector<int32_t> *source = &tokens;
-    if (count != length) {
-      piece = slice(tokens, batch, begin, count);
-      source = &piece;
-    }
+    bool last = begin + count == length;
+    OTODUS_RETURN_IF_ERROR(count == length ? run(tokens, count, last)
+                                           : run(slice(tokens, batch, begin, count), count, last));
+  }
+  return Status::ok();
+}
+
+Status feed(runtime::Session &session, const TokenFunctions &functions,
+            const std::vector<int32_t> &tokens, std::vector<float> *logits) {
+  int64_t batch = session.batch(), size = functions.outputSize;
+  if (logits)
+    logits->resize(static_cast<size_t>(batch * size));
+  return feedPieces(session, tokens, [&](const std::vector<int32_t> &piece, int64_t count,
+                                         bool last) -> Status {
     if (functions.last.empty()) {
       std::vector<float> all;
-      OTODUS_RETURN_IF_ERROR(feedAll(session, functions, *source, all));
+      OTODUS_RETURN_IF_ERROR(feedAll(session, functions, piece, all));
       if (logits)
         for (int64_t b = 0; b < batch; ++b)
           std::copy_n(all.begin() + ((b + 1) * count - 1) * size, size, logits->begin() + b * size);
-      continue;
+      return Status::ok();
     }
     std::map<std::string, runtime::MutableTensorView> outputs;
-    if (logits && begin + count == length)
+    if (logits && last)
       outputs[functions.lastOutput] = {formats::DType::F32, {batch, 1, size}, logits->data()};
-    OTODUS_RETURN_IF_ERROR(
-        session.run(functions.last,
-                    {{"tokens", {formats::DType::I32, {batch, count}, source->data()}}}, outputs));
-  }
+    return session.run(functions.last,
+                       {{"tokens", {formats::DType::I32, {batch, count}, piece.data()}}}, outputs);
+  });
+}
+
+Status feedAndSample(runtime::Session &session, const TokenFunctions &functions,
+                     const std::vector<int32_t> &tokens, std::vector<int32_t> &next) {
+  if (functions.sampling.empty())
+    return Status(Code::Input,
+                  "the model has no function that chooses tokens; compile it with this otodus, "
+                  "with a function from 'tokens' to 'logits'");
+  int64_t batch = session.batch();
+  next.resize(static_cast<size_t>(batch));
+  bool chosen = false;
+  OTODUS_RETURN_IF_ERROR(feedPieces(
+      session, tokens, [&](const std::vector<int32_t> &piece, int64_t count, bool last) {
+        std::map<std::string, runtime::MutableTensorView> outputs;
+        chosen |= last;
+        if (last)
+          outputs["token"] = {formats::DType::I32, {batch, 1, 1}, next.data()};
+        return session.run(functions.sampling,
+                           {{"tokens", {formats::DType::I32, {batch, count}, piece.data()}}},
+                           outputs);
+      }));
+  for (int32_t token : next)
+    if (chosen)
+      OTODUS_RETURN_IF_ERROR(runtime::checkSampled(token));
   return Status::ok();
 }
 

@@ -19,6 +19,11 @@ namespace otodus::driver {
 Status feed(runtime::Session &session, const TokenFunctions &functions,
             const std::vector<int32_t> &tokens, std::vector<float> *logits);
 
+/// The same, with the tokens that follow, [batch], as Session::setSampling says how they are
+/// chosen. Code::Input if the model has no function that chooses, or its logits are not numbers.
+Status feedAndSample(runtime::Session &session, const TokenFunctions &functions,
+                     const std::vector<int32_t> &tokens, std::vector<int32_t> &next);
+
 /// The same, with the logits of every step, [batch, length, Vo], in memory at once.
 /// Code::Input if the model has no such function.
 Status feedAll(runtime::Session &session, const TokenFunctions &functions,

@@ -5,7 +5,6 @@
 #include "Flags.h"
 #include "OpenModel.h"
 #include "Output.h"
-#include "Sampling.h"
 #include "Tokenizer.h"
 
 #include "otodus/Formats/OutputFile.h"
@@ -22,7 +21,7 @@ struct Options {
   std::string model, prompt, promptFile, tokens, stateIn, stateOut, print = "text";
   bool hasPrompt = false, hasFile = false, hasTokens = false, ignoreEos = false, stats = false;
   int64_t maxTokens = 128, batch = 1;
-  SamplingOptions sampling;
+  runtime::Sampling sampling;
   std::vector<std::string> stops;
   ModelFlags flags;
 };
@@ -139,7 +138,7 @@ Status generate(const Options &options) {
     note("the vocabulary is larger than 256 and no tokenizer is named: tokens beyond bytes show as "
          "\xEF\xBF\xBD; see --print=ids");
 
-  int64_t size = functions->outputSize, batch = options.batch;
+  int64_t batch = options.batch;
   runtime::SessionOptions sessionOptions;
   sessionOptions.batch = batch;
   sessionOptions.pool = loaded->pool;
@@ -166,32 +165,26 @@ Status generate(const Options &options) {
   Interruptible interruptible;
   double opened = since(start);
   auto prefillStart = Clock::now();
-  std::vector<float> logits;
-  std::vector<int32_t> fed;
+  OTODUS_RETURN_IF_ERROR(session.setSampling(options.sampling));
+  std::vector<int32_t> fed, sampled;
   for (int64_t b = 0; b < batch; ++b)
     fed.insert(fed.end(), prompt->begin(), prompt->end());
-  OTODUS_RETURN_IF_ERROR(feed(session, *functions, fed, &logits));
+  OTODUS_RETURN_IF_ERROR(feedAndSample(session, *functions, fed, sampled));
   double prefill = since(prefillStart);
 
   std::vector<Printer> printers;
   std::vector<std::string> texts(batch); // of a batch, which is printed at the end
   for (int64_t b = 0; b < batch; ++b)
     printers.emplace_back(**tokenizer, *prompt, options);
-  Sampler sampler(options.sampling);
 
   // The token after everything that sequence b has been fed.
   auto choose = [&](int64_t b) -> Result<int32_t> {
-    Result<int64_t> token =
-        sampler.sample(logits.data() + b * size, size,
-                       static_cast<uint64_t>(session.positions()[b]), static_cast<uint64_t>(b));
-    if (!token.isOk())
-      return token.status();
     // An output may be wider than the input vocabulary; such a token cannot be fed.
-    if (*token >= vocabulary)
-      return Status(Code::Input, "the model chose token " + std::to_string(*token) +
+    if (sampled[b] >= vocabulary)
+      return Status(Code::Input, "the model chose token " + std::to_string(sampled[b]) +
                                      ", which is outside its input vocabulary [0, " +
                                      std::to_string(vocabulary) + ")");
-    return static_cast<int32_t>(*token);
+    return sampled[b];
   };
 
   auto decodeStart = Clock::now();
@@ -201,7 +194,7 @@ Status generate(const Options &options) {
   std::vector<int32_t> next(batch);
   for (int64_t step = 0; step < options.maxTokens && running > 0; ++step) {
     if (step > 0)
-      if (ended = feed(session, *functions, next, &logits); !ended.isOk())
+      if (ended = feedAndSample(session, *functions, next, sampled); !ended.isOk())
         break;
     if (ended = checkInterrupt(); !ended.isOk())
       break;
@@ -248,7 +241,7 @@ Status generate(const Options &options) {
   if (!options.stateOut.empty()) {
     // The state is to hold everything printed, the last token too, and what comes next.
     if (produced > 0)
-      OTODUS_RETURN_IF_ERROR(feed(session, *functions, next, &logits));
+      OTODUS_RETURN_IF_ERROR(feedAndSample(session, *functions, next, sampled));
     OTODUS_RETURN_IF_ERROR(session.save(options.stateOut));
     if (batch == 1) {
       Result<formats::StateFile> state = formats::readStateFile(options.stateOut);

@@ -405,6 +405,11 @@ Result<TokenFunctions> findTokenFunctions(const runtime::Model &model, const std
         tokens = &input;
     if (!tokens || function.outputs.empty())
       continue;
+    for (const formats::Argument &output : function.outputs)
+      if (output.name == "token" && output.dtype == formats::DType::I32 &&
+          output.kind == formats::ArgumentKind::LastRows && output.width.logical() == 1 &&
+          found.sampling.empty())
+        found.sampling = function.name;
     const formats::Argument *logits = &function.outputs.front();
     for (const formats::Argument &output : function.outputs)
       if (output.name == "logits")

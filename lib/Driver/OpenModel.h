@@ -78,6 +78,7 @@ struct TokenFunctions {
   std::string last; ///< logits of the last step, [batch, 1, Vo]; "" if there is none
   std::string all;  ///< logits of every step, [batch, length, Vo]; "" if there is none
   std::string lastOutput, allOutput; ///< names of those outputs
+  std::string sampling; ///< chooses the next token, output "token" [batch, 1, 1]; "" if there is none
   int64_t outputSize = 0;            ///< Vo
   int64_t vocabulary = 0;            ///< exclusive bound of token ids, 0 if unknown
 };

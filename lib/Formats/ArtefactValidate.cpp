@@ -265,6 +265,7 @@ Status checkBuffer(const Program &program, const Function &f, const Buffer &b,
                               std::to_string(b.bytesPerRow));
     return Status::ok();
   case BufferKind::Position:
+  case BufferKind::Sampling:
     return Status::ok();
   case BufferKind::Scalars:
     return range("noise", kMostNoise + 1);

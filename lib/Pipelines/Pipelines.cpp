@@ -29,6 +29,7 @@ void buildGradients(OpPassManager &pm) {
 
 void buildFusedStage(OpPassManager &pm) {
   buildGradients(pm);
+  pm.addPass(createAddSampling());
   OpPassManager &functions = pm.nest<func::FuncOp>();
   // Before grouping: equal ops (the angles of two rotations) become one.
   functions.addPass(createCSEPass());

@@ -132,9 +132,17 @@ int64_t stateBeforeBytes(const formats::Program &program, const Function &functi
   return bytes;
 }
 
+int64_t samplingBytes(const formats::Program &program) {
+  for (const Function &function : program.functions)
+    for (const Buffer &buffer : function.buffers)
+      if (buffer.kind == BufferKind::Sampling)
+        return formats::kSamplingWords * 4;
+  return 0;
+}
+
 bool trains(const Function &function) {
   for (const Buffer &buffer : function.buffers)
-    if (buffer.kind > BufferKind::Position)
+    if (buffer.kind > BufferKind::Position && buffer.kind != BufferKind::Sampling)
       return true;
   return false;
 }
@@ -159,7 +167,7 @@ Result<int64_t> sessionBytes(const formats::Program &program, int64_t batch, int
     scratch = std::max(scratch, memory->bytes);
   }
   int64_t total = 0;
-  if (__builtin_add_overflow(states->bytes, scratch, &total))
+  if (__builtin_add_overflow(states->bytes + samplingBytes(program), scratch, &total))
     return Status(Code::Device, "a session of " + std::to_string(batch) +
                                     " sequences does not fit into memory");
   return total;

@@ -57,6 +57,9 @@ Result<StateMemory> planStates(const std::vector<formats::State> &states, int64_
 /// open chunks, or 0 if it has no such buffer.
 int64_t stateBeforeBytes(const formats::Program &program, const formats::Function &function);
 
+/// Bytes of the options of sampling; 0 if no function samples.
+int64_t samplingBytes(const formats::Program &program);
+
 /// Whether the function is part of training: it uses buffers that only a trainer has.
 bool trains(const formats::Function &function);
 

@@ -85,6 +85,9 @@ Status Session::Impl::place(Plan &plan, const FunctionMemory &memory, Memory &bl
     case BufferKind::Position:
       buffers.push_back(devicePositions);
       break;
+    case BufferKind::Sampling:
+      buffers.push_back(deviceSampling);
+      break;
     // Of training; `run` refuses such functions until there is memory for them.
     case BufferKind::Gradient:
       buffers.push_back(gradients ? gradients + program().parameters[index].offset : nullptr);

@@ -10,6 +10,7 @@
 #include "LaunchMaps.h"
 #include "MemoryPlan.h"
 #include "StateLayout.h"
+#include "otodus/Runtime/Sampling.h"
 #include "otodus/Runtime/Session.h"
 
 #include <algorithm>
@@ -71,6 +72,9 @@ struct Session::Impl {
   int64_t *devicePositions = nullptr;
   int64_t *hostPositions = nullptr; ///< the same, or in `staging`
   std::vector<int64_t> positions;
+  Sampling sampling;
+  Memory samplingMemory;
+  int32_t *deviceSampling = nullptr; ///< its words; null if no function samples
 
   /// Gradients of weights and states, and the scalars; allocated when they are asked for.
   Memory training;
@@ -105,6 +109,7 @@ struct Session::Impl {
   void note();
 
   Status allocateTraining();
+  Status writeSampling();
 
   // Carried state.
   Status allocateState(const std::vector<std::vector<double>> &initial);

@@ -118,6 +118,17 @@ Status Session::Impl::allocateState(const std::vector<std::vector<double>> &init
   if (traits().checksMemory)
     OTODUS_RETURN_IF_ERROR(model->device_->announce(
         devicePositions, static_cast<size_t>(batch * 8), "positions"));
+  if (int64_t bytes = samplingBytes(program())) {
+    Result<Memory> options = Memory::allocate(model->device_, static_cast<size_t>(bytes));
+    if (!options.isOk())
+      return options.status().in("options of sampling");
+    samplingMemory = std::move(*options);
+    deviceSampling = reinterpret_cast<int32_t *>(samplingMemory.data());
+    if (traits().checksMemory)
+      OTODUS_RETURN_IF_ERROR(model->device_->announce(
+          deviceSampling, formats::kSamplingWords * 4, "options of sampling"));
+    OTODUS_RETURN_IF_ERROR(writeSampling());
+  }
   for (size_t i = 0; i < plan->states.size(); ++i) {
     const formats::State &s = program().states[i];
     states.push_back(state.data() + plan->states[i]);
@@ -159,6 +170,25 @@ void Session::reset() {
 }
 
 //===----------------------------------------------------------------------===//
+// Sampling
+//===----------------------------------------------------------------------===//
+
+Status Session::Impl::writeSampling() {
+  if (!deviceSampling)
+    return Status::ok();
+  auto words = samplingWords(sampling);
+  OTODUS_RETURN_IF_ERROR(stream->write(deviceSampling, words.data(), sizeof(words)));
+  return stream->synchronise();
+}
+
+Status Session::setSampling(const Sampling &sampling) {
+  OTODUS_RETURN_IF_ERROR(sampling.validate());
+  OTODUS_RETURN_IF_ERROR(impl_->failed);
+  impl_->sampling = sampling;
+  return impl_->writeSampling();
+}
+
+//===----------------------------------------------------------------------===//
 // Copies and files
 //===----------------------------------------------------------------------===//
 
@@ -176,6 +206,7 @@ Result<std::unique_ptr<Session>> Session::fork() const {
                            static_cast<size_t>(impl_->program().states[i].bytes() * impl_->batch)));
   OTODUS_RETURN_IF_ERROR(other.stream->synchronise());
   other.positions = impl_->positions;
+  OTODUS_RETURN_IF_ERROR((*copy)->setSampling(impl_->sampling));
   return copy;
 }
 

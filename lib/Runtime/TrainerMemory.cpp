@@ -348,6 +348,9 @@ Status Trainer::Impl::place(const Function &function, int64_t length, const Func
     case BufferKind::StateBefore:
       buffers.push_back(statesBefore[index]);
       break;
+    case BufferKind::Sampling: // of inference
+      buffers.push_back(nullptr);
+      break;
     case BufferKind::Scalars:
       buffers.push_back(scalars.data() + index * formats::kTrainingScalars * 4);
       break;

@@ -143,7 +143,7 @@ class GoldenFiles : public testing::TestWithParam<const char *> {};
 TEST_P(GoldenFiles, ReferencePasses) {
   for (const char *dtype : {"f32", "bf16"}) {
     GoldenCase golden = load(GetParam(), dtype);
-    Outcome outcome = check(golden, *referenceRunner(), {.dtype = dtype, .distribution = {}});
+    Outcome outcome = check(golden, *referenceRunner(), {.dtype = dtype});
     EXPECT_TRUE(outcome.status.isOk()) << outcome.status.message();
     EXPECT_GT(outcome.counts.ok, 0);
     EXPECT_EQ(outcome.counts.failed, 0) << outcome.text;
@@ -171,7 +171,7 @@ TEST_P(StreamedFiles, ForgottenStateFails) {
   WrongRunner runner(WrongRunner::ForgetsState);
   GoldenCase golden = load(GetParam());
   EXPECT_FALSE(golden.pieces.empty());
-  EXPECT_GT(check(golden, runner, {.forward = false, .distribution = {}}).counts.failed, 0);
+  EXPECT_GT(check(golden, runner, {.forward = false}).counts.failed, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, StreamedFiles,
@@ -260,14 +260,27 @@ TEST(GoldenCase, UnknownOpIsAnInputError) {
 TEST(GoldenCase, ChecksTheSampler) {
   GoldenCase golden = load("sampling_schedule");
   CheckOptions options;
-  options.distribution = reference::samplingDistribution;
+  // Inverts the reference's prefix sums, of a temperature that is `off` too high.
+  double off = 0;
+  options.draws = [&](const Tensor &logits, reference::SamplingFilter filter, int64_t count) {
+    filter.temperature *= 1 + off;
+    std::vector<CheckOptions::Draw> draws;
+    for (int64_t row = 0; row < logits.dim(0); ++row) {
+      auto begin = logits.data.begin() + row * logits.dim(1);
+      std::vector<double> p = reference::samplingDistribution(
+          std::vector<double>(begin, begin + logits.dim(1)), filter);
+      for (int64_t i = 0; i < count; ++i) {
+        CheckOptions::Draw draw{row, (double(i) + 0.5) / double(count), 0};
+        for (double sum = p[0]; sum <= draw.point; sum += p[size_t(++draw.token)]) {
+        }
+        draws.push_back(draw);
+      }
+    }
+    return Result<std::vector<CheckOptions::Draw>>(std::move(draws));
+  };
   Outcome outcome = check(golden, *referenceRunner(), options);
   EXPECT_EQ(outcome.counts.ok, 10) << outcome.text;
-  options.distribution = [](const std::vector<double> &logits, const auto &filter) {
-    reference::SamplingFilter other = filter;
-    other.temperature *= 1.001;
-    return reference::samplingDistribution(logits, other);
-  };
+  off = 0.001;
   EXPECT_GT(check(golden, *referenceRunner(), options).counts.failed, 0);
 }
 

@@ -107,7 +107,8 @@ static LogicalResult verifyArgumentAttribute(Operation *op, StringRef what, unsi
   if (name == "mega.arena" || (name == "mega.noise" && !isResult))
     return expect(isa<IntegerAttr>(value), "an integer");
   if (!isResult &&
-      (name == "mega.position" || name == "mega.initial_exp" || name == "mega.scalars"))
+      (name == "mega.position" || name == "mega.sampling" || name == "mega.initial_exp" ||
+       name == "mega.scalars"))
     return expect(isa<UnitAttr>(value), "without a value");
   if (!isResult && name == "mega.state_before")
     return expect(isa<StringAttr>(value), "a string");

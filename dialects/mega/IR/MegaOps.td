@@ -11,4 +11,5 @@ include "mega/IR/MegaRotaryOps.td"    // rotary_angles, rotate: rotary in two ha
 include "mega/IR/MegaLayerOps.td"     // embed, linear, silu, norms without time, last
 include "mega/IR/MegaDropoutOps.td"   // dropout, and its random words in kernels
 include "mega/IR/MegaGradientOps.td"  // backward steps, sums into gradients, loss, optimizer
+include "mega/IR/MegaSamplingOps.td" // sample
 include "mega/IR/MegaStructureOps.td" // weight, use_weight, group

@@ -261,9 +261,19 @@ struct CheckOptions {
   /// A sequence alone gives the same bits as in a batch. GPU kernels for few rows sum in another
   /// order than those for many, so there it is the tolerance of the partition law.
   bool exactBatch = true;
-  /// The sampler under test: logits [V] -> distribution. Null: distributions are not checked.
-  std::function<std::vector<double>(const std::vector<double> &, const reference::SamplingFilter &)>
-      distribution;
+  /// Compiled code runs in the simulator, which is slow: fewer draws.
+  bool simulated = false;
+  /// A token drawn for a row of logits where the random number was `point`, in [0, 1).
+  struct Draw {
+    int64_t row = 0;
+    double point = 0;
+    int64_t token = 0;
+  };
+  /// The sampler under test: `count` draws for every row of logits [rows, V]. Null: distributions
+  /// are not checked.
+  std::function<Result<std::vector<Draw>>(const reference::Tensor &logits,
+                                          const reference::SamplingFilter &filter, int64_t count)>
+      draws;
 };
 
 /// Compiles and runs the case and prints a line per tensor to `out`:

@@ -171,7 +171,23 @@ enum class BufferKind : uint8_t {
   Scalars,       ///< what the runtime sets before a call: f32[kTrainingScalars], or noise
   Arena,         ///< one of the arenas, whole
   StateBefore,   ///< a state as it is before the call once more, which the call advances again
+  // Of inference again:
+  Sampling,      ///< i32[kSamplingWords] that the runtime sets before a call (docs/Sampling.md)
 };
+
+/// Words of a Sampling buffer. All zero is greedy. Numbers of 64 bits: low word first.
+enum class SamplingWord : int64_t {
+  Flags = 0,     ///< SamplingFlags
+  OthersKept,    ///< top-k: k - 1
+  Seed,          ///< 64 bits
+  Probability = 4, ///< top-p, 64 bits: times 2^64
+  LeastWeight = 6, ///< min-p, 64 bits: times 2^40, rounded up
+  Scale = 8,     ///< log2(e) / temperature as the sum of two f32
+};
+enum SamplingFlags : int32_t { kSamplingDraws = 1, kSamplingTopP = 2, kSamplingTopK = 4 };
+inline constexpr int64_t kSamplingWords = 16;
+/// What a kernel gives instead of a token: a logit is NaN, the largest is infinite.
+inline constexpr int32_t kSampledNan = -1, kSampledInfinite = -2;
 
 /// Elements of a Scalars buffer. In use: 0 scale of the loss, 1 clip coefficient, 2 learning rate,
 /// 3 learning rate * weight decay, 4 beta1, 5 beta2, 6 epsilon, 7 1/(1-beta1^t), 8 1/(1-beta2^t).
@@ -185,7 +201,7 @@ struct Buffer {
   /// Prepared / State: index into Program::prepared / states.
   /// Input / Output: index into Function::inputs / outputs. Scratch: the slot;
   /// buffers of one slot are never alive together and share memory.
-  /// Position: i64[batch], absolute position of each sequence's first new step.
+  /// Position: i64[batch], absolute position of each sequence's first new step. Sampling: 0.
   /// Scalars: 0 the numbers; 1 + n the noise of call n, u32 {seed low, seed high, step, n}, from
   /// which dropout draws (docs/Training.md).
   /// Gradient: index into Program::parameters. StateGradient, StateBefore: into Program::states;

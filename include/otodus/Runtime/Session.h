@@ -9,6 +9,7 @@
 #include "otodus/Formats/Artefact.h"
 #include "otodus/Formats/Status.h"
 #include "otodus/Runtime/Model.h"
+#include "otodus/Runtime/Sampling.h"
 #include "otodus/Runtime/Tensor.h"
 
 #include <map>
@@ -77,6 +78,11 @@ public:
   /// the same error until `reset`.
   Status run(const std::string &function, const std::map<std::string, TensorView> &inputs,
              const std::map<std::string, MutableTensorView> &outputs);
+
+  /// How functions with an output "token" (`mega.sample`, i32 [batch, 1, 1]) choose from now on;
+  /// greedy at first. Their tokens are for `checkSampled`. Kept by `reset` and passed on by `fork`;
+  /// no part of a saved state. Code::Usage for options out of range.
+  Status setSampling(const Sampling &sampling);
 
   /// Steps each sequence has seen since its start; [batch].
   const std::vector<int64_t> &positions() const;

@@ -52,6 +52,19 @@ def Recompute : Pass<"otodus-recompute", "mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect"];
 }
 
+def AddSampling : Pass<"otodus-add-sampling", "mlir::ModuleOp"> {
+  let summary = "Let the function that gives the logits of the last step also choose the token";
+  let description = [{
+    Of the public functions with an input `tokens` and a result `logits`, the first whose logits are those of one step, `T[B, 1, V]`, gets `mega.sample` behind
+    them, a result `token` and the argument `mega.sampling`; if there is none, the first with
+    logits of every step, of which the last is taken. Does nothing if a function has a result
+    `token` already.
+
+    See `test/Transforms/add-sampling.mlir` for a before and after.
+  }];
+  let dependentDialects = ["::otodus::mega::MegaDialect", "::mlir::func::FuncDialect"];
+}
+
 def FormGroups : InterfacePass<"otodus-form-groups", "mlir::FunctionOpInterface"> {
   let summary = "Decide which ops become one kernel";
   let description = [{

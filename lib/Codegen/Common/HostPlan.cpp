@@ -56,6 +56,11 @@ LogicalResult PlanBuilder::plan(func::FuncOp function) {
       if (type.getRank() != 1 || !type.getElementType().isInteger(64) || !type.isDynamicDim(0))
         return function.emitOpError("expects tensor<?xi64> for the position, but got ") << type;
       binding.buffer = addBuffer(formats::BufferKind::Position, 0);
+    } else if (function.getArgAttr(i, "mega.sampling")) {
+      if (type.getRank() != 1 || !type.getElementType().isInteger(32) ||
+          type.getDimSize(0) != formats::kSamplingWords)
+        return function.emitOpError("expects tensor<16xi32> for mega.sampling, but got ") << type;
+      binding.buffer = addBuffer(formats::BufferKind::Sampling, 0);
     } else if (auto state = function.getArgAttrOfType<StringAttr>(i, "mega.state")) {
       FailureOr<int64_t> index = stateIndex(function, i, state, type);
       if (failed(index))

@@ -2,6 +2,8 @@
 
 #include "SumEmitter.h"
 
+#include "SampleEmitter.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -270,7 +272,9 @@ FailureOr<func::FuncOp> emitAccumulationKernel(mega::GroupOp group, ModuleOp mod
            op->emitOpError("expects a reader of each of its results in front of its group");
   SumEmitter s(kernel);
   LogicalResult done = failure();
-  if (isa<mega::LinearWeightGradientOp, mega::ColumnSumOp, mega::EmbedGradientOp, mega::SquaresOp,
+  if (auto sample = dyn_cast<mega::SampleOp>(op))
+    done = emitSample(kernel, sample);
+  else if (isa<mega::LinearWeightGradientOp, mega::ColumnSumOp, mega::EmbedGradientOp, mega::SquaresOp,
           mega::AdamWOp>(op))
     done = emitSum(s, op);
   else if (isa<mega::TimestepNormGradientOp, mega::CemaGradientOp>(op))

@@ -1,4 +1,4 @@
-//===- AccumulationKernel.cpp - Which kernel an op of training has ---------===//
+//===- AccumulationKernel.cpp - Which kernel an op with its own has --------===//
 
 #include "BlockKernel.h"
 #include "Kernels.h"
@@ -30,6 +30,8 @@ FailureOr<func::FuncOp> emitGpuAccumulationKernel(mega::GroupOp group, ModuleOp 
       return gpu::emitSumKernel(k, op);
     if (isa<mega::LinearCrossEntropyOp, mega::LossInputGradientOp, mega::LossWeightGradientOp>(op))
       return gpu::emitLossKernel(k, op);
+    if (auto sample = dyn_cast<mega::SampleOp>(op))
+      return gpu::emitSampleKernel(k, sample);
     return op->emitOpError("has no kernel for ") << chip.name << "; --target=cpu has one";
   };
   if (failed(emit()))

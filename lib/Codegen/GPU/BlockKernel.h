@@ -8,6 +8,7 @@
 //   WeightGradientKernel.cpp  gradients of matrices
 //   LossKernels.cpp           the vocabulary's product with softmax and cross-entropy
 //   AccumulationSchedules.cpp how the last two are cut
+//   SampleKernel.cpp          the next token
 //
 //===----------------------------------------------------------------------===//
 
@@ -149,5 +150,6 @@ bool lossFits(mlir::Operation *op, const Cut &cut);
 mlir::LogicalResult emitSumKernel(BlockKernel &k, mlir::Operation *op);
 mlir::LogicalResult emitWeightGradientKernel(BlockKernel &k, mega::LinearWeightGradientOp op);
 mlir::LogicalResult emitLossKernel(BlockKernel &k, mlir::Operation *op);
+mlir::LogicalResult emitSampleKernel(BlockKernel &k, mega::SampleOp op);
 
 } // namespace otodus::gpu
