@@ -63,13 +63,23 @@ there = expect("sim", 0, [], "generate", "--model", both, "--target=sim:sm_80", 
                "1,2,3,4,5,6,7,8,9", *tokens)
 if here != there:
     failures.append(f"cpu and simulator choose other tokens: {here} {there}")
-expect("save", 0, [], "generate", "--model", both, "--tokens", "1,2,3,4", "--print=ids",
-       "--max-tokens", "3", "--state-out", state)
-a = expect("restore cpu", 0, [], "generate", "--model", both, "--state-in", state, *tokens)
-b = expect("restore sim", 0, [], "generate", "--model", both, "--target=sim:sm_80", "--state-in",
-           state, *tokens)
-if a != b:
-    failures.append(f"a state goes on otherwise in the simulator: {a} {b}")
+# What a processor samples, the simulator samples; half of it here and half there is the same text.
+for options in [], ["--temperature", "0.8", "--top-p", "0.9", "--seed", "7"], \
+        ["--temperature", "1.2", "--top-k", "20", "--min-p", "0.01", "--seed", "8"]:
+    prompt = ["--model", both, "--tokens", "1,2,3,4", *options, "--print=ids"]
+    texts = [expect("sampled", 0, [], "generate", *prompt, "--max-tokens", "7", f"--target={target}")
+             for target in ("cpu", "sim:sm_80")]
+    first = expect("save", 0, [], "generate", *prompt, "--max-tokens", "3", "--state-out", state)
+    for target in "cpu", "sim:sm_80":
+        rest = expect("restore", 0, [], "generate", "--model", both, f"--target={target}", "--state-in",
+                      state, "--print=ids", "--max-tokens", "4", *options)
+        texts.append(first.strip() + " " + rest)
+    if len(set(texts)) != 1:
+        failures.append(f"targets or runs choose other tokens with {options}: {texts}")
+batches = [expect("batch", 0, [], "generate", "--model", both, "--tokens", "1,2", "--batch", "3", *tokens,
+                  "--temperature", "1", f"--target={target}") for target in ("cpu", "sim:sm_80")]
+if batches[0] != batches[1] or len(set(batches[0].splitlines())) != 3:
+    failures.append(f"sequences of a batch sample otherwise: {batches}")
 
 if "no NVIDIA driver" in run("doctor").stdout:
     expect("no driver", 4, ["NVIDIA driver", "--target=cpu"], "generate", "--model", both,

@@ -45,6 +45,7 @@ def Mega_Dialect : Dialect {
     | `mega.gradient` | arguments, results | string | gradient of a weight, added to (training) |
     | `mega.state_gradient` | arguments, results | string | gradient of a state (training) |
     | `mega.state_before` | arguments | string | the state before the call once more (training) |
+    | `mega.sampling` | arguments | unit | options of sampling, set by the host before a call |
     | `mega.scalars` | arguments | unit | numbers the host sets before a call (training) |
     | `mega.noise` | arguments | integer | what dropout draws from, for the call of this number (training) |
     | `mega.arena` | arguments, results | integer | all weights, gradients or moments (training) |

@@ -160,7 +160,7 @@ Value SampleEmitter::keyOf(Value bits) {
   return select(nan, constant(kNanKey), key);
 }
 
-/// 2^40 exp((logit - top) / temperature) as an i64, 0 if that is below `least` or 2^-2.
+/// 2^40 exp((logit - top) / temperature) as an i64, rounded down; 0 if that is below `least`.
 ///
 /// The exponent to base two is the product of two sums of two f32; from there on it is a fixed
 /// point number n + f: 2^-n is a shift, 2^-f a polynomial. There is no addition of a product that
