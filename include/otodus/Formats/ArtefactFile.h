@@ -23,7 +23,7 @@
 namespace otodus::formats {
 
 /// Grows with every change of the file, of Artefact.h and of ABI/Kernel.h.
-inline constexpr uint32_t kArtefactVersion = 2;
+inline constexpr uint32_t kArtefactVersion = 3;
 
 /// Bytes of a prepared weight in memory, always a multiple of 64. The layouts are those
 /// of PrepareKind; [K padded] of `Panels` is columns.padded(), and so on. -1 if the sizes
