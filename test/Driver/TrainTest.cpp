@@ -120,8 +120,15 @@ void expectNear(Pair &pair, TrainedValue value, double tolerance, const std::str
   }
 }
 
-/// RMS of what all gradients together are off, relative to the RMS of the wanted ones.
-double relativeRms(Pair &pair) {
+/// RMS of what gradients are off, relative to the RMS of the wanted ones: of all together, and of the
+/// tensor for which it is largest.
+struct RelativeRms {
+  double all = 0, largest = 0;
+  std::string name; ///< of that tensor
+};
+
+RelativeRms relativeRms(Pair &pair) {
+  RelativeRms result;
   std::map<std::string, size_t> index;
   for (size_t i = 0; i < pair.reference->parameters().size(); ++i)
     index[pair.reference->parameters()[i].name] = i;
@@ -133,12 +140,20 @@ double relativeRms(Pair &pair) {
     EXPECT_TRUE(pair.compiled->read(TrainedValue::Gradient, i, found.data()).isOk());
     EXPECT_TRUE(
         pair.reference->read(TrainedValue::Gradient, index.at(tensor.name), wanted.data()).isOk());
+    double ownSquares = 0, ownSize = 0;
     for (size_t e = 0; e < count; ++e) {
-      squares += (double(found[e]) - wanted[e]) * (double(found[e]) - wanted[e]);
-      size += double(wanted[e]) * wanted[e];
+      ownSquares += (double(found[e]) - wanted[e]) * (double(found[e]) - wanted[e]);
+      ownSize += double(wanted[e]) * wanted[e];
+    }
+    squares += ownSquares;
+    size += ownSize;
+    if (double own = std::sqrt(ownSquares / ownSize); !(own <= result.largest)) {
+      result.largest = own;
+      result.name = tensor.name;
     }
   }
-  return std::sqrt(squares / size);
+  result.all = std::sqrt(squares / size);
+  return result;
 }
 
 } // namespace
@@ -213,7 +228,12 @@ TEST(Train, GradientsOfBf16AreThoseOfTheReferenceButForRounding) {
     ASSERT_TRUE(found.isOk() && wanted.isOk()) << found.status().message();
     EXPECT_NEAR(found->sum, wanted->sum, 1e-2 * (1 + wanted->sum)) << what;
     EXPECT_EQ(found->count, wanted->count);
-    EXPECT_LE(relativeRms(pair), 4e-2) << what; // of a whole model (test/golden/README.md)
+    // As logits of a whole model (test/golden/README.md). A tensor whose gradients are differences of
+    // larger numbers (those of z, gamma, beta) is off by up to 6e-2, another one from case to case and
+    // with rounded weights; what is wrong would be off by about 1.
+    RelativeRms off = relativeRms(pair);
+    EXPECT_LE(off.all, 4e-2) << what;
+    EXPECT_LE(off.largest, 1e-1) << what << ": " << off.name;
     ASSERT_TRUE(pair.compiled->dropGradients().isOk());
     ASSERT_TRUE(pair.reference->dropGradients().isOk());
   }
