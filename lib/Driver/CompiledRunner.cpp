@@ -110,11 +110,13 @@ private:
     return tensor;
   }
 
-  /// Room for all outputs of a call of `length` steps.
+  /// Room for all outputs of a call of `length` steps that are compared: a chosen token is not.
   void makeOutputs(const formats::Function &function, int64_t length,
                    std::map<std::string, runtime::MutableTensorView> &targets,
                    std::map<std::string, std::vector<float>> &values) {
     for (const formats::Argument &output : function.outputs) {
+      if (output.dtype != formats::DType::F32 && output.dtype != formats::DType::BF16)
+        continue;
       std::vector<int64_t> shape = {
           session_->batch(), output.kind == formats::ArgumentKind::LastRows ? 1 : length};
       if (output.kind != formats::ArgumentKind::Steps)

@@ -8,6 +8,7 @@
 #include "Philox.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 #include <cmath>
@@ -30,22 +31,38 @@ std::array<Value, 4> emitPhilox(OpBuilder &b, Location loc, std::array<Value, 4>
   auto constant = [&](uint32_t value) -> Value {
     return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(int32_t(value)));
   };
-  auto exclusiveOr = [&](Value x, Value y) -> Value {
-    return arith::XOrIOp::create(b, loc, x, y);
-  };
   Value m0 = like(constant(0xD2511F53u)), m1 = like(constant(0xCD9E8D57u));
   Value w0 = constant(0x9E3779B9u), w1 = constant(0xBB67AE85u);
   for (Value &word : counter)
     word = like(word);
-  for (int round = 0; round < 10; ++round) {
-    auto p0 = arith::MulUIExtendedOp::create(b, loc, m0, counter[0]);
-    auto p1 = arith::MulUIExtendedOp::create(b, loc, m1, counter[2]);
-    counter = {exclusiveOr(exclusiveOr(p1.getHigh(), counter[1]), like(key[0])), p1.getLow(),
-               exclusiveOr(exclusiveOr(p0.getHigh(), counter[3]), like(key[1])), p0.getLow()};
-    if (round == 9)
-      break;
-    key = {arith::AddIOp::create(b, loc, key[0], w0), arith::AddIOp::create(b, loc, key[1], w1)};
-  }
+  // A loop, and not ten times the same: a kernel has many places that draw, and its code is what
+  // LLVM takes its time for.
+  auto index = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  };
+  SmallVector<Value> start(counter.begin(), counter.end());
+  start.append(key.begin(), key.end());
+  auto rounds = scf::ForOp::create(
+      b, loc, index(0), index(10), index(1), start,
+      [&](OpBuilder &b, Location loc, Value, ValueRange words) {
+        auto exclusiveOr = [&](Value x, Value y) -> Value {
+          return arith::XOrIOp::create(b, loc, x, y);
+        };
+        auto p0 = arith::MulUIExtendedOp::create(b, loc, m0, words[0]);
+        auto p1 = arith::MulUIExtendedOp::create(b, loc, m1, words[2]);
+        auto keyWord = [&](Value word) -> Value {
+          return vector ? Value(vector::BroadcastOp::create(b, loc, vector, word)) : word;
+        };
+        SmallVector<Value> next{exclusiveOr(exclusiveOr(p1.getHigh(), words[1]), keyWord(words[4])),
+                                p1.getLow(),
+                                exclusiveOr(exclusiveOr(p0.getHigh(), words[3]), keyWord(words[5])),
+                                p0.getLow(),
+                                arith::AddIOp::create(b, loc, words[4], w0),
+                                arith::AddIOp::create(b, loc, words[5], w1)};
+        scf::YieldOp::create(b, loc, next);
+      });
+  for (int i = 0; i < 4; ++i)
+    counter[i] = rounds.getResult(i);
   return counter;
 }
 
