@@ -7,7 +7,9 @@
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -35,7 +37,8 @@ class Compiled {
 public:
   explicit Compiled(bool vectors) {
     MLIRContext context;
-    context.loadDialect<arith::ArithDialect, LLVM::LLVMDialect, vector::VectorDialect>();
+    context.loadDialect<arith::ArithDialect, cf::ControlFlowDialect, LLVM::LLVMDialect,
+                        scf::SCFDialect, vector::VectorDialect>();
     OpBuilder b(&context);
     Location loc = b.getUnknownLoc();
     OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
@@ -62,8 +65,10 @@ public:
     LLVM::ReturnOp::create(b, loc, ValueRange());
 
     PassManager passes(&context);
+    passes.addPass(createSCFToControlFlowPass());
     passes.addPass(createConvertVectorToLLVMPass());
     passes.addPass(createArithToLLVMConversionPass());
+    passes.addPass(createConvertControlFlowToLLVMPass());
     passes.addPass(createReconcileUnrealizedCastsPass());
     if (failed(passes.run(*module))) {
       ADD_FAILURE() << "the module does not lower";
